@@ -277,13 +277,11 @@ func (s *gatherStage[T, U]) received(port int, chunk []Message[T], ok bool) {
 
 // one handles the next message of a port.
 func (s *gatherStage[T, U]) one(port int) {
-	m := s.chunk[port][0]
+	one := s.chunk[port][:1]
 	s.chunk[port] = s.chunk[port][1:]
-	if leased := s.la.run.lanes.leased.Load(); leased && !s.la.take(m.lease) {
-		s.la.nack(m.lease)
-	} else {
+	each(&s.stageBase, one, func(m Message[T]) {
 		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
-	}
+	})
 	s.la.step(1)
 	if len(s.chunk[port]) == 0 {
 		e := s.edges[port]

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -13,13 +14,12 @@ import (
 // messages, or after each message while they are slow, and passes on buffers older than flushAfter
 // if that does not block.
 type lane struct {
-	run     *Running
-	ctx     context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
-	dirty   dirtySessions
-	current currentWork
+	run   *Running
+	ctx   context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
+	dirty dirtySessions
 	meter
 
-	stages []*stageBase  // their contexts are renewed by currentWork
+	stages []*stageBase
 	wake   chan struct{} // holds a token after a hold was ended, which any goroutine may do
 
 	// aborted is set when the lane must stop. Messages pushed after that go back to their source.
@@ -316,30 +316,26 @@ func consume[T any](la *lane, e *edge[T], pushAll func([]Message[T])) error {
 // or panics, messages that have not been pushed go back.
 func pushAll[T any](la *lane, chunk []Message[T], push func([]Message[T])) {
 	la.beginChunk()
-	leased := la.run.lanes.leased.Load()
-	defer func() {
-		if leased {
-			la.take(lease{})
-		}
-		giveBack(la, chunk)
-	}()
+	defer func() { giveBack(la, chunk) }()
 	for len(chunk) > 0 && !la.aborted {
-		n := 1
-		if !leased {
-			n = min(la.untilLook(), len(chunk))
-		}
+		n := min(la.untilLook(), len(chunk))
 		batch := chunk[:n]
 		chunk = chunk[n:]
-		pushSome(la, batch, leased, push)
+		pushSome(la, batch, push)
 	}
 }
 
-// pushSome pushes messages that are handled without a look at the clock: a single one if its lease
-// can be lost.
-func pushSome[T any](la *lane, batch []Message[T], leased bool, push func([]Message[T])) {
-	if leased && !la.take(batch[0].lease) {
-		la.nack(batch[0].lease)
-		return
+// pushSome pushes messages that are handled without a look at the clock, unless their leases are
+// lost.
+func pushSome[T any](la *lane, batch []Message[T], push func([]Message[T])) {
+	if la.run.lanes.lost.Load() {
+		batch = slices.DeleteFunc(batch, func(m Message[T]) bool {
+			lost := m.lease.isLost()
+			if lost {
+				la.nack(m.lease)
+			}
+			return lost
+		})
 	}
 	push(batch)
 	if !la.aborted {
@@ -349,12 +345,18 @@ func pushSome[T any](la *lane, batch []Message[T], leased bool, push func([]Mess
 
 // each calls f with each message. If the lane is aborted, the remaining messages go back.
 func each[T any](s *stageBase, batch []Message[T], f func(Message[T])) {
+	leased := s.la.run.lanes.leased.Load()
 	for i := range batch {
 		if s.la.aborted {
 			giveBackTo(&s.la.dirty, batch[i:], untouched(s.st.node))
 			return
 		}
-		f(batch[i])
+		if !leased || s.takes(batch[i].lease) {
+			f(batch[i])
+		}
+	}
+	if leased {
+		s.begin(lease{})
 	}
 }
 

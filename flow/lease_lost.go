@@ -32,10 +32,10 @@ func (ses *session) lease(reader any) {
 	}
 }
 
-// lose marks entries as lost and interrupts the lanes that work on them.
+// lose marks entries as lost and interrupts the stages that work on them.
 //
-// Idea: a lane publishes its work before it checks whether that is lost. Here the entry is marked
-// lost before the lanes are checked. So one of the two sees the other, whichever comes first.
+// Idea: a stage publishes its work before it checks whether that is lost. Here the entry is marked
+// lost before the stages are checked. So one of the two sees the other, whichever comes first.
 func (ses *session) lose(ids []string) {
 	lost := make(map[string]bool, len(ids))
 	for _, id := range ids {
@@ -49,6 +49,7 @@ func (ses *session) lose(ids []string) {
 	ses.mu.Unlock()
 	if s := ses.source; n > 0 {
 		s.lost.Add(uint64(n))
+		s.run.lanes.lost.Store(true)
 		s.run.lanes.interrupt()
 	}
 }
@@ -87,35 +88,39 @@ func (l lease) isLost() bool {
 	return some
 }
 
-// currentWork is what the handlers of a lane work on now, or what a sink writes now. It is used to
+// currentWork is what the handler of a stage works on now, or what a sink writes now. It is used to
 // interrupt that (see Leaser). Only graphs with a source that can lose leases use it.
 //
-// Idea: all messages share one handler context, which is replaced after it was cancelled. An
+// Idea: all messages of a stage share one context, which is replaced after it was cancelled. An
 // interrupt replaces the lease in progress by a mark, in one atomic step, and only if that lease is
-// still in progress. The lane finds the mark when it begins its next work, and renews the context
+// still in progress. The stage finds the mark when it begins its next work, and renews the context
 // first. So a cancelled context never meets another message, and a message costs one exchange of a
 // pointer.
 type currentWork struct {
-	at   atomic.Pointer[cell] // the lease in progress, or &interrupted; nil: no work
-	next *currentWork         // of a sink of the same lane, which writes while its lane works
+	at atomic.Pointer[cell] // the lease in progress, or &interrupted; nil: no work
 
 	mu     sync.Mutex              // guards the fields below; an interrupt holds it throughout
 	join   lease                   // the lease in progress if it is a join
-	cancel context.CancelCauseFunc // cancels the handlers' context; nil: they have none yet
+	cancel context.CancelCauseFunc // cancels the stage's context; nil: it is the lane's
 }
 
 var interrupted cell
 
-// take makes a message the work in progress, until the next take. It reports false if its lease is
-// lost: then the message must not be handled. The zero lease ends the work.
-func (la *lane) take(l lease) bool {
-	la.current.begin(l, la.ctx, la.stages...)
-	return !l.isLost() // checked only after the lease was published: see session.lose
+// takes makes a message the work in progress. If its lease is lost, takes gives the message back
+// and reports false.
+func (s *stageBase) takes(l lease) bool {
+	s.begin(l)
+	if !l.isLost() { // checked only after the lease was published: see session.lose
+		return true
+	}
+	s.la.nack(l)
+	return false
 }
 
-// begin makes l the work in progress. If the previous work was interrupted, it gives the stages a
-// fresh context.
-func (w *currentWork) begin(l lease, ctx context.Context, stages ...*stageBase) {
+// begin makes l the work in progress, until the next begin. The zero lease is no work. If the
+// previous work was interrupted, begin gives the stage a fresh context.
+func (s *stageBase) begin(l lease) {
+	w := &s.current
 	var c *cell
 	var join lease
 	if !l.none() {
@@ -136,10 +141,8 @@ func (w *currentWork) begin(l lease, ctx context.Context, stages ...*stageBase) 
 	if w.cancel != nil {
 		w.cancel(nil)
 	}
-	ctx, w.cancel = context.WithCancelCause(ctx)
-	for _, s := range stages {
-		s.ctx = &stageContext{ctx, s}
-	}
+	ctx, cancel := context.WithCancelCause(s.la.ctx)
+	s.ctx, w.cancel = &stageContext{ctx, s}, cancel
 }
 
 // stop ends the work and its context.
@@ -154,7 +157,7 @@ func (w *currentWork) stop() {
 	}
 }
 
-// interrupt cancels the handlers' context if the work in progress is lost.
+// interrupt cancels the stage's context if the work in progress is lost.
 func (w *currentWork) interrupt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -177,6 +180,7 @@ type lanes struct {
 	alive map[*lane]struct{}
 
 	leased atomic.Bool // a source can lose leases
+	lost   atomic.Bool // a source has lost some
 }
 
 func (ls *lanes) add(la *lane) {
@@ -195,7 +199,9 @@ func (ls *lanes) remove(la *lane) {
 		s.st.busy.Add(int64(s.busy))
 	}
 	ls.mu.Unlock()
-	la.current.stop()
+	for _, s := range la.stages {
+		s.current.stop()
+	}
 }
 
 // interrupt interrupts the work that is lost.
@@ -203,8 +209,8 @@ func (ls *lanes) interrupt() {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for la := range ls.alive {
-		for w := &la.current; w != nil; w = w.next {
-			w.interrupt()
+		for _, s := range la.stages {
+			s.current.interrupt()
 		}
 	}
 }

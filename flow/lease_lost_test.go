@@ -194,6 +194,48 @@ func TestLeaseLostEndsRetries(t *testing.T) {
 	})
 }
 
+// An entry that is lost before its turn in a batch is not handled, and the message in progress
+// continues. That holds in each stage of a lane.
+func TestLeaseLostWithinABatch(t *testing.T) {
+	for name, opts := range map[string][]StageOption{"plain": nil, "timeout": {Timeout(time.Minute)}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src, out := newLeased(100), &bag[int]{}
+				var handled []int
+				handle := func(when int, lost ...string) func(context.Context, int) (int, error) {
+					return func(ctx context.Context, v int) (int, error) {
+						handled = append(handled, v)
+						if v == when {
+							src.lose(lost)
+						}
+						return v, ctx.Err()
+					}
+				}
+				first := mapTo(src.source(), handle(50, "48", "52"), opts...)
+				r := start(t, New("g", To(mapTo(first, handle(70, "72"), opts...), out.sink())))
+				if err := r.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				not := func(v int) func(int) bool { return func(x int) bool { return x != v } }
+				for v, want := range map[int]int{50: 2, 52: 0, 53: 2, 70: 2} {
+					if n := len(slices.DeleteFunc(slices.Clone(handled), not(v))); n != want {
+						t.Errorf("%d was handled %d times, want %d", v, n, want)
+					}
+				}
+				if got := out.values(); slices.Contains(got, 52) || slices.Contains(got, 72) {
+					t.Errorf("lost ones were written: %v", got)
+				}
+				for v := range 100 {
+					all := src.settled[v]
+					if len(all) != 1 || all[0].Fault != nil || all[0].Outcome != Acked && !all[0].Lost {
+						t.Errorf("entry %d settled as %+v", v, all)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A loss at any moment never cancels the wrong message and never loses one.
 func TestLeaseLostAtAnyMoment(t *testing.T) {
 	const n = 20_000

@@ -222,20 +222,14 @@ func (c *crew[T, U]) leave() {
 // each pushes messages of a task as long as there are any that no worker has taken.
 func (c *crew[T, U]) each(la *lane, t *task[T, U], push func([]Message[T])) (n int) {
 	la.beginChunk()
-	leased := la.run.lanes.leased.Load()
-	defer func() {
-		if leased {
-			la.take(lease{})
-		}
-		c.finished(t, n)
-	}()
+	defer func() { c.finished(t, n) }()
 	for !la.aborted {
 		i := t.next.Add(1) - 1
 		if i >= int64(len(t.msgs)) {
 			break
 		}
 		n++
-		pushSome(la, t.msgs[i:i+1], leased, push)
+		pushSome(la, t.msgs[i:i+1], push)
 	}
 	return n
 }

@@ -148,14 +148,10 @@ func (w *keyWorker[T, U]) start(la *lane) func(*task[T, U]) {
 	}
 	return func(t *task[T, U]) {
 		la.beginChunk()
-		leased := la.run.lanes.leased.Load()
-		if leased {
-			defer la.take(lease{})
-		}
-		w.follow(la, leased, push)
+		w.follow(la, push)
 		if t.tried > 0 && t.next.Add(1) == 1 {
 			w.key, w.has = t.keys[0], true
-			w.handle(la, t, t.msgs[0], leased, push)
+			w.handle(la, t, t.msgs[0], push)
 		}
 		for !la.aborted {
 			t, m, key := w.take()
@@ -163,28 +159,28 @@ func (w *keyWorker[T, U]) start(la *lane) func(*task[T, U]) {
 				return
 			}
 			w.key, w.has = key, true
-			w.handle(la, t, m, leased, push)
+			w.handle(la, t, m, push)
 		}
 	}
 }
 
 // handle handles a message of a task, and those that wait behind its key.
-func (w *keyWorker[T, U]) handle(la *lane, t *task[T, U], m Message[T], leased bool, push func([]Message[T])) {
+func (w *keyWorker[T, U]) handle(la *lane, t *task[T, U], m Message[T], push func([]Message[T])) {
 	if la.tried = t.tried; la.tried > 0 {
 		w.st.in.Add(^uint64(0)) // it will be counted again
 	}
 	w.from = t
-	w.push(la, m, leased, push)
-	w.follow(la, leased, push)
+	w.push(la, m, push)
+	w.follow(la, push)
 }
 
 // follow handles the messages that wait behind the worker's key, until no message waits or one is
 // parked.
-func (w *keyWorker[T, U]) follow(la *lane, leased bool, push func([]Message[T])) {
+func (w *keyWorker[T, U]) follow(la *lane, push func([]Message[T])) {
 	for w.has && !la.aborted {
 		var m Message[T]
 		if m, w.has = w.next(w.key); w.has {
-			w.push(la, m, leased, push)
+			w.push(la, m, push)
 		}
 	}
 	if w.from != nil && !w.has {
@@ -194,9 +190,9 @@ func (w *keyWorker[T, U]) follow(la *lane, leased bool, push func([]Message[T]))
 }
 
 // push pushes one message. If it is to be retried, it is parked, and the worker leaves its key.
-func (w *keyWorker[T, U]) push(la *lane, m Message[T], leased bool, push func([]Message[T])) {
+func (w *keyWorker[T, U]) push(la *lane, m Message[T], push func([]Message[T])) {
 	w.one[0] = m
-	pushSome(la, w.one[:], leased, push)
+	pushSome(la, w.one[:], push)
 	la.tried = 0
 	w.deliver(la)
 	t := w.park

@@ -95,16 +95,13 @@ type sinkStage[T any] struct {
 	within time.Duration // longest wait for a chunk to fill; 0: no wait
 	due    time.Time     // when the first message of buf has waited that long
 
-	// For Leaser: the chunk being written, as a join.
-	writing currentWork
-	whole   slab
+	whole slab // the chunk being written, as a join: see currentWork
 }
 
 func newSinkStage[T any](la *lane, st *stageRun, open func() Writer[T]) *sinkStage[T] {
 	s := &sinkStage[T]{open: open, buf: make([]Message[T], 0, st.node.chunk), within: st.node.within}
 	s.init(la, st)
 	s.whole.cells = make([]cell, 1)
-	s.writing.next, la.current.next = la.current.next, &s.writing
 	if s.within > 0 {
 		la.alarms = append(la.alarms, alarm{next: s.fullBy, ring: func() error { s.flush(); return nil }})
 	}
@@ -219,12 +216,8 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 		for i := range chunk {
 			s.whole.members = append(s.whole.members, chunk[i].lease)
 		}
-		outer := s.ctx
-		s.writing.begin(lease{slab: &s.whole}, s.la.ctx, &s.stageBase)
-		defer func() {
-			s.writing.stop()
-			s.ctx = outer
-		}()
+		s.begin(lease{slab: &s.whole})
+		defer s.begin(lease{})
 	}
 	started := s.writes()
 	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })

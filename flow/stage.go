@@ -57,6 +57,7 @@ type stageBase struct {
 	in, out uint64        // since the last count
 	final   bool          // its faults cannot be retried
 	renew   func()        // makes a new handler
+	current currentWork
 
 	// See meter.
 	seen   bool          // it has been measured; owned by the lane's goroutine

@@ -13,8 +13,9 @@ type batchStage[T, U any] struct {
 	next    func([]Message[U])
 	results []Message[U] // not passed on yet
 
-	// some handles messages until one fails, adds to results, and counts them in handled.
-	some    func(ctx context.Context, batch []Message[T]) error
+	// some handles messages until one fails, adds to results, and counts them in handled. leased
+	// means that it takes each before it calls the handler.
+	some    func(batch []Message[T], leased bool) error
 	handled int
 }
 
@@ -56,6 +57,9 @@ func (s *batchStage[T, U]) push(batch []Message[T]) {
 		s.in -= uint64(len(batch))
 		giveBackTo(&s.la.dirty, batch, untouched(s.st.node))
 	}
+	if s.la.run.lanes.leased.Load() {
+		s.begin(lease{})
+	}
 	s.passOn()
 }
 
@@ -89,14 +93,31 @@ func (s *batchStage[T, U]) try(batch []Message[T]) (n int, err error) {
 	defer func() { n = s.handled }()
 	defer Catch(&err)
 	s.handled = 0
-	ctx := s.ctx
+	leased := s.la.run.lanes.leased.Load()
 	if s.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-		batch = batch[:1]
+		if leased && s.lost(batch[0].lease) {
+			return 0, nil
+		}
+		outer := s.ctx
+		ctx, cancel := context.WithTimeout(outer, s.timeout)
+		defer func() {
+			cancel()
+			s.ctx = outer
+		}()
+		s.ctx, batch, leased = ctx, batch[:1], false
 	}
-	return 0, s.some(ctx, batch)
+	return 0, s.some(batch, leased)
+}
+
+// lost makes a message the work in progress. It reports true if the message is not to be handled,
+// because its lease is lost.
+func (s *batchStage[T, U]) lost(l lease) bool {
+	if s.takes(l) {
+		return false
+	}
+	s.in--
+	s.handled++
+	return true
 }
 
 // newStepStage runs a StepFunc.
@@ -105,13 +126,16 @@ func newStepStage[T, U any](
 ) *batchStage[T, U] {
 	s := &batchStage[T, U]{}
 	var f StepFunc[T, U]
-	s.some = func(ctx context.Context, batch []Message[T]) error {
+	s.some = func(batch []Message[T], leased bool) error {
 		f := f
 		for i := range batch {
 			if s.la.aborted {
 				break
 			}
-			m, goesOn, err := f(ctx, batch[i])
+			if leased && s.lost(batch[i].lease) {
+				continue
+			}
+			m, goesOn, err := f(s.ctx, batch[i])
 			if err != nil {
 				return err
 			}
@@ -135,14 +159,17 @@ func newTransformStage[T, U any](
 ) *batchStage[T, U] {
 	s := &batchStage[T, U]{}
 	var f func(context.Context, T) (U, error)
-	s.some = func(ctx context.Context, batch []Message[T]) error {
+	s.some = func(batch []Message[T], leased bool) error {
 		f := f
 		for i := range batch {
 			if s.la.aborted {
 				break
 			}
 			m := &batch[i]
-			v, err := f(ctx, m.Value)
+			if leased && s.lost(m.lease) {
+				continue
+			}
+			v, err := f(s.ctx, m.Value)
 			if err != nil {
 				return err
 			}
