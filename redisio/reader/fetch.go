@@ -242,10 +242,10 @@ func (r *Group) goAhead(ctx context.Context, count int, maxBytes int64, b *redis
 		r.leave()
 		return
 	}
-	n := r.asking.Count(min(count-full, r.cfg.MaxCount), left)
+	n := r.asking.Count(min(count-full, r.cfg.MaxCount), min(left, conn.LargeReply))
 	r.bound(n, left)
 	r.ahead.sent = time.Now()
-	if n < full || !r.wire.Begin(r.readArgs(n, r.newerFor(false), 0)) {
+	if 2*n < full || !r.wire.Begin(r.readArgs(n, r.newerFor(false), 0)) {
 		r.ahead.sent = time.Time{}
 		r.leave()
 		return

@@ -143,7 +143,7 @@ func (l *loop) run(ctx context.Context, r rounds, count int, maxBytes int64, b *
 			}
 			return redisio.ErrClosed
 		}
-		n := l.asking.Count(count, maxBytes)
+		n := l.asking.Count(count, min(maxBytes, conn.LargeReply))
 		err := r.round(ctx, n, maxBytes, b)
 		paused := err == errPaused
 		if paused {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +86,29 @@ func TestWireReplies(t *testing.T) {
 			&bad,
 		) {
 			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
+// A reply takes little more memory than its own size, whatever its size is.
+func TestWireAllocatesTheReplyOnce(t *testing.T) {
+	for _, of := range []struct{ entries, size int }{{1000, 100}, {300, 8 << 10}, {64, 64 << 10}, {4, 1 << 20}} {
+		entries := make([]redisio.Entry, of.entries)
+		for i := range entries {
+			entries[i].ID = fmt.Sprintf("1732360000000-%d", i)
+			entries[i].Fields = redisio.Fields{{Name: "data", Value: make([]byte, of.size)}}
+		}
+		raw := rig.Encode(entries, false)
+		var w conn.Wire
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, err := w.Reply(readerConn{r: bytes.NewReader(raw)}, conn.Limit{})
+		runtime.ReadMemStats(&after)
+		if err != nil || !bytes.Equal(got, raw) {
+			t.Fatalf("%d bytes of %d, %v", len(got), len(raw), err)
+		}
+		if took, most := int(after.TotalAlloc-before.TotalAlloc), len(raw)*11/10+64<<10; took > most {
+			t.Errorf("%d bytes take %d, want at most %d", len(raw), took, most)
 		}
 	}
 }

@@ -11,8 +11,12 @@ import (
 // MaxKept is the largest buffer that is kept for reuse.
 const MaxKept = 1 << 20
 
-// leastFront is the smallest limit: a wire keeps a buffer of that size anyway.
-const leastFront = MaxKept
+// leastFront is the smallest limit.
+const leastFront = 1 << 20
+
+// LargeReply is how many bytes a read asks for at most, as far as the size of entries is known. The
+// next reply is on its way while the caller handles one, and its buffer is allocated once.
+const LargeReply = 4 << 20
 
 // Limit bounds one reply. The zero value means no bound.
 type Limit struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
 // Idea: go-redis collects a raw reply by growing a slice from nothing, which copies and discards
@@ -38,10 +39,9 @@ type Wire struct {
 	conn   net.Conn
 	closed bool
 
-	out    []byte   // the command
-	begun  net.Conn // where Begin has sent the next command
-	spare  []byte   // a buffer that no batch refers to, of up to MaxKept
-	likely int      // initial size of the buffer if there is no spare one
+	out   []byte   // the command
+	begun net.Conn // where Begin has sent the next command
+	spare []byte   // an empty buffer that no batch refers to
 }
 
 // NewWire returns nil if c is not derived, because then its options are unknown.
@@ -262,22 +262,21 @@ func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any)
 	return w.Reply(conn, l)
 }
 
-// Reply reads one whole reply and copies it. A fresh buffer for each reply would have to be
-// cleared, which costs as much, and have the size of the largest reply. Only a large reply that
-// fills at least half of the buffer is returned without a copy.
+// Reply reads one whole reply. A small one is copied from a buffer that the wire keeps. For a larger
+// one the length of its lists and of its first entries tell how large the buffer must be that the
+// caller gets.
 func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
-	buf := w.spare[:0]
-	w.spare = nil
-	if cap(buf) == 0 {
-		buf = make([]byte, 0, max(16<<10, w.likely))
+	if w.spare == nil {
+		w.spare = make([]byte, 0, 16<<10)
 	}
+	buf := w.spare
 	s := resp.Frame{Left: 1}
 	if w.at.Ask {
 		s.Left = 2
 	}
 	for {
 		if len(buf) == cap(buf) || s.Pos > cap(buf) {
-			size := max(2*cap(buf), s.Pos+64)
+			size := max(2*cap(buf), s.Pos+64, min(s.Size(), 2*LargeReply))
 			if s.Pos > resp.MaxReply || size > 2*resp.MaxReply {
 				return nil, &resp.ReplyError{Offset: len(buf), Problem: "bigger than 1 GiB"}
 			}
@@ -285,9 +284,9 @@ func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
 				size = l.Bytes
 			}
 			if l.reached(w.behindAsking(buf), size) {
-				return w.behindAsking(buf), resp.ErrFront
+				return w.behindAsking(bytes.Clone(buf)), resp.ErrFront
 			}
-			buf = append(make([]byte, 0, size), buf...)
+			buf = append(scan.Room(size), buf...)
 		}
 		n, err := conn.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -309,18 +308,10 @@ func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
 		if s.Pos != len(buf) {
 			return nil, &resp.ReplyError{Offset: s.Pos, Problem: "data after its end"}
 		}
-		if w.at.Ask {
-			return w.behindAsking(buf), nil
+		if len(buf) <= cap(w.spare) || len(buf) < cap(buf)/2 {
+			buf = bytes.Clone(buf)
 		}
-		if cap(buf) <= MaxKept {
-			w.spare = buf
-			return bytes.Clone(buf), nil
-		}
-		w.likely = len(buf) + len(buf)/8 // the next one is likely as large
-		if len(buf) < cap(buf)/2 {
-			return bytes.Clone(buf), nil
-		}
-		return buf, nil
+		return w.behindAsking(buf), nil
 	}
 }
 

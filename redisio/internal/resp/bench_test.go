@@ -29,3 +29,20 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkScan(b *testing.B) {
+	var entries []redisio.Entry
+	for i := range 1000 {
+		e := redisio.Entry{ID: fmt.Sprintf("1732360000000-%d", i)}
+		e.Fields = redisio.Fields{{Name: "data", Value: make([]byte, 100)}}
+		entries = append(entries, e)
+	}
+	raw := rig.Encode(entries, false)
+	b.ReportAllocs()
+	for b.Loop() {
+		f := Frame{Left: 1}
+		if done, err := f.Scan(raw); !done || err != nil {
+			b.Fatal(done, err)
+		}
+	}
+}

@@ -13,6 +13,17 @@ import (
 type Frame struct {
 	Pos  int // where the next value starts; beyond what has arrived inside a long string
 	Left int // values to come
+	list int // length of the longest list
+}
+
+// Size guesses the size of the whole reply. Idea: most replies are one long list of similar entries.
+func (f *Frame) Size() int {
+	done := f.list - f.Left
+	if done <= 0 {
+		return f.Pos
+	}
+	perEntry := float64(f.Pos) / float64(done)
+	return f.Pos + int(perEntry*float64(f.Left)*33/32) + 64
 }
 
 // Scan goes on with what has arrived and reports whether the reply is whole.
@@ -21,41 +32,57 @@ func (f *Frame) Scan(buf []byte) (bool, error) {
 		if f.Pos >= len(buf) {
 			return false, nil
 		}
-		end := bytes.IndexByte(buf[f.Pos:], '\n')
-		if end < 0 {
-			return false, nil
-		}
-		line := buf[f.Pos : f.Pos+end+1]
-		if len(line) < 3 {
-			return false, &ReplyError{f.Pos, "an empty line"}
-		}
-		next := f.Pos + len(line)
-		f.Left--
-		switch line[0] {
-		case '+', '-', ':', '_', '#', ',', '(':
-		case '$', '=', '!', '*', '~', '>', '%':
-			n, err := (&Walker{Pos: f.Pos}).number(line[1 : len(line)-2])
-			if err != nil {
+		kind := buf[f.Pos]
+		n, size := length(buf[f.Pos:])
+		if size == 0 || kind != '$' && kind != '*' {
+			var err error
+			if n, size, err = f.line(buf[f.Pos:]); size == 0 {
 				return false, err
 			}
-			if n > MaxReply || n < -1 {
-				return false, &ReplyError{f.Pos, "a length beyond 1 GiB"}
-			}
-			switch {
-			case n < 0:
-			case line[0] == '$' || line[0] == '=' || line[0] == '!':
-				next += int(n) + 2
-			case line[0] == '%':
-				f.Left += 2 * int(n)
-			default:
-				f.Left += int(n)
-			}
-		default:
-			return false, &ReplyError{f.Pos, fmt.Sprintf("unknown type %q", line[0])}
 		}
-		f.Pos = next
+		if n > MaxReply {
+			return false, &ReplyError{f.Pos, "a length beyond 1 GiB"}
+		}
+		f.Left--
+		f.Pos += size
+		switch {
+		case n < 0:
+		case kind == '$' || kind == '=' || kind == '!':
+			f.Pos += n + 2
+		case kind == '%':
+			f.Left += 2 * n
+		default:
+			f.Left += n
+			f.list = max(f.list, n)
+		}
 	}
 	return f.Pos <= len(buf), nil
+}
+
+// line reads a line of any kind. n is the length that it has, or -1; size is 0 if the line has not
+// arrived.
+func (f *Frame) line(buf []byte) (n, size int, err error) {
+	size = bytes.IndexByte(buf, '\n') + 1
+	if size == 0 {
+		return 0, 0, nil
+	}
+	if size < 3 {
+		return 0, 0, &ReplyError{f.Pos, "an empty line"}
+	}
+	switch buf[0] {
+	case '+', '-', ':', '_', '#', ',', '(':
+		return -1, size, nil
+	case '$', '=', '!', '*', '~', '>', '%':
+		n, err := (&Walker{Pos: f.Pos}).number(buf[1 : size-2])
+		if err == nil && (n > MaxReply || n < -1) {
+			err = &ReplyError{f.Pos, "a length beyond 1 GiB"}
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		return int(n), size, nil
+	}
+	return 0, 0, &ReplyError{f.Pos, fmt.Sprintf("unknown type %q", buf[0])}
 }
 
 // Whole reports whether raw is one whole reply.

@@ -64,6 +64,22 @@ func (w *Walker) line() (kind byte, rest []byte, err error) {
 	return 0, nil, w.fail("an unfinished line")
 }
 
+// length reads a line such as $15 or *2, which most lines are, without searching for its end first.
+// size is that of the line, or 0 if it is another one.
+func length(b []byte) (n, size int) {
+	for i := 1; i < len(b)-1 && i <= 10; i++ {
+		d := b[i] - '0'
+		if d > 9 {
+			if i > 1 && b[i] == '\r' && b[i+1] == '\n' {
+				size = i + 2
+			}
+			return n, size
+		}
+		n = 10*n + int(d)
+	}
+	return 0, 0
+}
+
 // number parses a decimal number of a line.
 func (w *Walker) number(s []byte) (int64, error) {
 	neg := len(s) > 0 && s[0] == '-'
@@ -83,6 +99,12 @@ func (w *Walker) number(s []byte) (int64, error) {
 // Header reads the start of an aggregate and returns its kind and how many elements follow (pairs count
 // as two for maps). A nil is errNilReply, an error reply the error it says.
 func (w *Walker) Header() (kind byte, n int, err error) {
+	if w.Pos < len(w.Buf) && w.Buf[w.Pos] == '*' {
+		if n, size := length(w.Buf[w.Pos:]); n <= (len(w.Buf)-w.Pos-size)/3 && size > 0 {
+			w.Pos += size
+			return '*', n, nil
+		}
+	}
 	kind, rest, err := w.line()
 	if err != nil {
 		return 0, 0, err
@@ -132,10 +154,15 @@ func (w *Walker) bulk(length []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n < 0 || n > int64(len(w.Buf)-w.Pos-2) {
+	return w.string(int(n))
+}
+
+// string reads n bytes and the end of a string.
+func (w *Walker) string(n int) ([]byte, error) {
+	if n < 0 || n > len(w.Buf)-w.Pos-2 {
 		return nil, w.fail("a length beyond the reply")
 	}
-	end := w.Pos + int(n)
+	end := w.Pos + n
 	if w.Buf[end] != '\r' || w.Buf[end+1] != '\n' {
 		return nil, w.fail("a string without its end")
 	}
@@ -146,6 +173,12 @@ func (w *Walker) bulk(length []byte) ([]byte, error) {
 
 // Text reads a string of any kind, or a number as a string. A nil is errNilReply.
 func (w *Walker) Text() ([]byte, error) {
+	if w.Pos < len(w.Buf) && w.Buf[w.Pos] == '$' {
+		if n, size := length(w.Buf[w.Pos:]); size > 0 {
+			w.Pos += size
+			return w.string(n)
+		}
+	}
 	kind, rest, err := w.line()
 	if err != nil {
 		return nil, err
@@ -171,6 +204,15 @@ func (w *Walker) Text() ([]byte, error) {
 		return nil, fault.ReplyError(rest)
 	}
 	return nil, w.fail(fmt.Sprintf("type %q where a string belongs", kind))
+}
+
+// Number reads a number, also one that is a string.
+func (w *Walker) Number() (int64, error) {
+	s, err := w.Text()
+	if err != nil {
+		return 0, w.unexpected(err)
+	}
+	return w.number(s)
 }
 
 // done checks that nothing follows.
@@ -338,11 +380,7 @@ func (w *Walker) entry(deliveries int64, left int, b *redisio.Batch) error {
 		e.Fields = f
 	}
 	for i := 3; i <= n; i++ {
-		s, err := w.Text()
-		if err != nil {
-			return w.unexpected(err)
-		}
-		v, err := w.number(s)
+		v, err := w.Number()
 		if err != nil {
 			return err
 		}

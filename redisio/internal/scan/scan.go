@@ -2,6 +2,7 @@ package scan
 
 import (
 	"math"
+	"strings"
 	"unsafe"
 )
 
@@ -20,3 +21,12 @@ func Digits[S ~string | ~[]byte](s S, from int) (n uint64, end int, ok bool) {
 // String returns bytes as a string without copying. The bytes must not change: the buffer of a
 // batch is never written again.
 func String(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// Room returns an empty buffer of n bytes. Unlike that of make it is not cleared, which costs
+// as much as a copy.
+func Room(n int) []byte {
+	var b strings.Builder
+	b.Grow(n + 1)
+	_ = b.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(b.String()), n)[:0]
+}
