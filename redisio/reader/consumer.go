@@ -15,6 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/held"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -31,6 +32,8 @@ type consumer struct {
 	wire    *conn.Wire  // the blocking connection, for XREADGROUP and all commands that fetch entries
 	reading conn.Client // other commands of Read, and all if wire is nil; no retries
 	control conn.Client // for settling, renewing and queries, which are safe to repeat
+	acks    *conn.Lines // for XACK; nil if go-redis sends it
+	xack    []byte      // the head of an XACK, encoded
 }
 
 // dial prepares the connections. It does no I/O.
@@ -38,6 +41,20 @@ func (r *consumer) dial() {
 	r.reading = conn.Derive(r.rdb, conn.Purpose{Conns: 2, ReadTimeout: r.cfg.Block + conn.ReplyMargin})
 	r.control = conn.Derive(r.rdb, conn.Purpose{Conns: 4, Retries: true})
 	r.wire = conn.NewWire(r.reading, r.cfg.Key, r.cfg.Block)
+	if _, own := r.control.Single(); own {
+		r.acks = conn.NewLines(r.control)
+		r.xack = nil
+		for _, s := range []string{"xack", r.cfg.Key, r.cfg.Group} {
+			r.xack = resp.AppendBulk(r.xack, s)
+		}
+	}
+}
+
+// hangUp closes the connections.
+func (r *consumer) hangUp() error {
+	r.wire.Close()
+	r.acks.Close()
+	return errors.Join(r.reading.Release(), r.control.Release())
 }
 
 // create creates the group, and the stream if missing. An existing group is no error, because two

@@ -105,7 +105,7 @@ func (r *Group) Open(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return r.notOpened("open group "+r.cfg.Group+" of", err, errors.Join(r.reading.Release(), r.control.Close()))
+		return r.notOpened("open group "+r.cfg.Group+" of", err, r.hangUp())
 	}
 	if r.cfg.Capabilities != nil {
 		r.caps = *r.cfg.Capabilities
@@ -173,9 +173,7 @@ func (r *Group) Close(ctx context.Context) error {
 	close(r.stop)
 	kept := r.kept()
 	defer func() {
-		r.wire.Close()
-		_ = r.reading.Release()
-		_ = r.control.Release()
+		_ = r.hangUp()
 		if r.control.Derived {
 			<-kept // closing the connection has ended a renewal
 		}

@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/held"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -25,9 +27,6 @@ type settler struct {
 	apart    atomic.Bool      // dead letters are in another slot
 	company  company
 }
-
-// ackArgs has argument slices of XACKs. They hold pointers to IDs, so nothing is boxed.
-var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, script.AckChunk+3); return &s }}
 
 // Ack settles entries as done. It returns how many were still pending. After an error some may be
 // acked, and a retry is safe. Entries that are no longer pending are counted as stale, see
@@ -53,10 +52,13 @@ func (r *settler) Ack(ctx context.Context, ids []string) (acked int, err error) 
 	case len(plain) == 0:
 	case r.cfg.DeleteSettled:
 		acked, _, err = r.settleAndDelete(ctx, plain, false)
-	case len(plain) <= script.AckChunk:
-		acked, err = r.ackOne(ctx, plain)
 	default:
-		acked, err = r.ackMany(ctx, plain)
+		var n int
+		n, acked = r.ackOwn(ctx, plain)
+		if plain = plain[n:]; len(plain) > 0 {
+			n, err = r.ackGoRedis(ctx, plain)
+			acked += n
+		}
 	}
 	if err == nil && len(fenced) > 0 {
 		var n, other int
@@ -102,55 +104,55 @@ func (r *settler) ackFenced(ctx context.Context, ids []string) (acked, late int,
 	return acked, late, nil
 }
 
-func (r *settler) ackCmd(ctx context.Context, ids []string) (*redis.IntCmd, *[]any) {
-	p := ackArgs.Get().(*[]any)
-	args := append((*p)[:0], "xack", r.cfg.Key, r.cfg.Group)
-	for i := range ids {
-		args = append(args, &ids[i])
+// ackOwn acks entries on an own connection. It returns how many of the first ones are settled, and how
+// many of these were pending. The rest is for ackGoRedis: all if there are no own connections, and
+// what follows a failure, because go-redis repeats commands and reports errors.
+func (r *settler) ackOwn(ctx context.Context, ids []string) (settled, acked int) {
+	if r.acks == nil {
+		return 0, 0
 	}
-	*p = args
-	return redis.NewIntCmd(ctx, args...), p
-}
-
-func freeAckArgs(p *[]any) {
-	clear(*p)
-	ackArgs.Put(p)
-}
-
-func (r *settler) ackOne(ctx context.Context, ids []string) (int, error) {
-	cmd, p := r.ackCmd(ctx, ids)
-	defer freeAckArgs(p)
-	if err := r.control.Process(ctx, cmd); err != nil {
-		return 0, err
+	line, err := r.acks.Take(ctx)
+	if err != nil {
+		return 0, 0
 	}
-	r.held.Move(ids, held.Settled)
-	return int(cmd.Val()), nil
+	defer func() { r.acks.Put(line, settled == len(ids)) }()
+	line.Out = line.Out[:0]
+	for page := range slices.Chunk(ids, script.AckChunk) {
+		line.Out = append(resp.AppendArray(line.Out, 3+len(page)), r.xack...)
+		for _, id := range page {
+			line.Out = resp.AppendBulk(line.Out, id)
+		}
+	}
+	pages := (len(ids) + script.AckChunk - 1) / script.AckChunk
+	if r.acks.Send(ctx, line, line.Out, pages) != nil {
+		return 0, 0
+	}
+	replies := resp.Walker{}
+	replies.Buf, _ = r.acks.Receive(ctx, line, pages)
+	for page := range slices.Chunk(ids, script.AckChunk) {
+		n, err := replies.Number()
+		if err != nil {
+			break
+		}
+		r.held.Move(page, held.Settled)
+		settled, acked = settled+len(page), acked+int(n)
+	}
+	return settled, acked
 }
 
-func (r *settler) ackMany(ctx context.Context, ids []string) (acked int, err error) {
+// ackGoRedis acks entries through go-redis.
+func (r *settler) ackGoRedis(ctx context.Context, ids []string) (acked int, err error) {
 	pipe := r.control.Pipeline()
 	var cmds []*redis.IntCmd
-	for n := 0; n < len(ids); n += script.AckChunk {
-		cmd, p := r.ackCmd(ctx, ids[n:min(n+script.AckChunk, len(ids))])
-		defer freeAckArgs(p)
-		cmds = append(cmds, cmd)
-		_ = pipe.Process(ctx, cmd) // only queues
+	for page := range slices.Chunk(ids, script.AckChunk) {
+		cmds = append(cmds, pipe.XAck(ctx, r.cfg.Key, r.cfg.Group, page...))
 	}
-	_, execErr := pipe.Exec(ctx)
-	var errs []error
+	_, err = pipe.Exec(ctx)
 	for i, cmd := range cmds {
-		if err := cmd.Err(); err != nil {
-			errs = append(errs, err)
-			continue
+		if cmd.Err() == nil { // only confirmed ones
+			r.held.Move(ids[i*script.AckChunk:min((i+1)*script.AckChunk, len(ids))], held.Settled)
+			acked += int(cmd.Val())
 		}
-		r.held.Move(ids[i*script.AckChunk:min((i+1)*script.AckChunk, len(ids))], held.Settled) // only confirmed ones
-		acked += int(cmd.Val())
-	}
-	if len(errs) == 0 && execErr != nil {
-		errs = append(errs, execErr)
-	}
-	if len(errs) > 0 {
-		err = errs[0] // the others have the same cause
 	}
 	return acked, err
 }

@@ -3,6 +3,7 @@ package reader
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -206,4 +207,48 @@ func TestFailingEntryDoesNotStarveNewOnes(t *testing.T) {
 		}
 	}
 	t.Fatal("the new entry never came")
+}
+
+// Acks go in commands of a thousand, in one pipeline, and allocate nothing per entry.
+func TestAcksArePipelined(t *testing.T) {
+	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
+	const n = 2500
+	rig.Add(t, rdb, key, n)
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{MaxCount: n}})
+	got := rig.IDs(rig.Read(t, r, n))
+	if err := rdb.ConfigResetStat(rig.Ctx(t)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if acked, err := r.Ack(rig.Ctx(t), got); acked != n || err != nil || r.Held() != 0 {
+		t.Fatalf("acked %d, held %d, %v", acked, r.Held(), err)
+	}
+	if stats := rdb.Info(rig.Ctx(t), "commandstats").Val(); !strings.Contains(stats, "cmdstat_xack:calls=3,") {
+		t.Errorf("2500 acks took other commands than 3:\n%s", stats)
+	}
+	allocs := testing.AllocsPerRun(10, func() {
+		if _, err := r.Ack(rig.Ctx(t), got); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs > 50 {
+		t.Errorf("%d acks allocate %v times", n, allocs)
+	}
+}
+
+// If the connection for acks breaks, go-redis acks what is left.
+func TestAckSurvivesCut(t *testing.T) {
+	p := rig.NewProxy(t, redistest.Shared(t).Addr())
+	rdb, key := p.Client(t), redistest.Key(t)
+	ways := []redistest.Cut{redistest.CutRequest, redistest.CutHalfRequest, redistest.CutReply, redistest.CutHalfReply}
+	rig.Add(t, rdb, key, len(ways))
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	for i, id := range rig.IDs(rig.Read(t, r, len(ways))) {
+		p.Cut(ways[i], "xack", 1)
+		if _, err := r.Ack(rig.Ctx(t), []string{id}); err != nil {
+			t.Errorf("%v: %v", ways[i], err)
+		}
+	}
+	if n := len(rig.Pending(t, rdb, key)); n != 0 || p.Lost() != len(ways) || r.Held() != 0 {
+		t.Fatalf("%d pending, %d held, %d cuts", n, r.Held(), p.Lost())
+	}
 }

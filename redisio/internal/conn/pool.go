@@ -23,7 +23,7 @@ import (
 // directly into the bytes to send, and replies are only parsed further if they are not an ID. The
 // connections are opened by go-redis, and Lines takes them over, as Wire does for readers.
 
-// Lines is the connection pool of a writer. It grows on demand and keeps idle connections.
+// Lines is a connection pool for commands that we encode ourselves. It grows on demand and keeps idle connections.
 type Lines struct {
 	c           Client
 	write, read time.Duration       // timeouts; 0: none
@@ -38,7 +38,7 @@ type Lines struct {
 	closed bool
 }
 
-// Line is a connection of a writer.
+// Line is one of its connections.
 type Line struct {
 	Wire
 	rested, until time.Time // idle since, usable until
@@ -97,6 +97,9 @@ func (ls *Lines) Send(ctx context.Context, w *Line, commands []byte, n int) erro
 	}
 	w.due += n
 	_, err := conn.Write(commands)
+	if cap(w.Out) > MaxKept {
+		w.Out = nil
+	}
 	return err
 }
 

@@ -39,7 +39,7 @@ type Wire struct {
 	conn   net.Conn
 	closed bool
 
-	out   []byte   // the command
+	Out   []byte   // the command
 	begun net.Conn // where Begin has sent the next command
 	spare []byte   // an empty buffer that no batch refers to
 }
@@ -227,17 +227,17 @@ func (w *Wire) Begin(args []any) (begun bool) {
 }
 
 func (w *Wire) send(conn net.Conn, args []any) error {
-	w.out = w.out[:0]
+	w.Out = w.Out[:0]
 	if w.at.Ask { // needed before each command while the slot is moving
-		w.out = append(w.out, sayAsking...)
+		w.Out = append(w.Out, sayAsking...)
 	}
-	w.out = resp.AppendCommand(w.out, args)
+	w.Out = resp.AppendCommand(w.Out, args)
 	err := conn.SetDeadline(time.Now().Add(w.Timeout))
 	if err == nil {
-		_, err = conn.Write(w.out)
+		_, err = conn.Write(w.Out)
 	}
-	if cap(w.out) > MaxKept {
-		w.out = nil
+	if cap(w.Out) > MaxKept {
+		w.Out = nil
 	}
 	return err
 }
