@@ -234,14 +234,17 @@ local function less(am, as, bm, bs)
 end
 local groups, sm, ss, own = {}, nil, nil, false
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local f = {}
-  for i = 1, #info, 2 do f[info[i]] = info[i+1] end
-  own = own or f['name'] == g
-  local lm, ls = parts(f['last-delivered-id'])
-  groups[#groups+1] = {f['name'], lm, ls}
+  local name, at
+  for i = 1, #info, 2 do
+    if info[i] == 'name' then name = info[i+1]
+    elseif info[i] == 'last-delivered-id' then at = info[i+1] break end
+  end
+  own = own or name == g
+  local lm, ls = parts(at)
+  groups[#groups+1] = {name, lm, ls}
   local nm, ns = lm, ls
   if #ls <= 15 then ns = string.format('%.0f', ls + 1) end
-  local p = redis.call('XPENDING', KEYS[1], f['name'], '-', '+', 1)[1]
+  local p = redis.call('XPENDING', KEYS[1], name, '-', '+', 1)[1]
   if p then
     local pm, ps = parts(p[1])
     if less(pm, ps, nm, ns) then nm, ns = pm, ps end
@@ -252,7 +255,8 @@ if not own then return {acked, late, again} end
 redis.call('XTRIM', KEYS[1], 'MINID', '=', sm..'-'..ss)
 local gone = {}
 for _, id in ipairs(ids) do
-  local m, s = parts(id)
+  local m, s
+  if id:byte(#sm + 1) ~= 45 or id > sm then m, s = parts(id) end -- else its milliseconds are below sm
   if m and not less(m, s, sm, ss) then
     local done, last = true, false
     for _, of in ipairs(groups) do
