@@ -53,15 +53,21 @@ func TestCosts(t *testing.T) {
 	}
 }
 
-// TestLargePayloads writes 128 MiB. Buffers are used again: each message allocates a part of its size.
+// TestLargePayloads writes and reads 128 MiB. Buffers of writers are used again: each message allocates
+// a part of its size. A message that is read allocates its size, once.
 func TestLargePayloads(t *testing.T) {
-	c, size := produce(), 64<<10
-	tr := newTrial(c, c.Implementations[0], 2000, size, redistest.Start(t).Client(t), "bench:large")
-	if err := tr.within(t.Context(), c, c.Implementations[0]); err != nil {
-		t.Fatal(err)
-	}
-	if each := int(tr.used.bytes) / tr.N; each > size/4 && !raceEnabled {
-		t.Errorf("%d bytes allocated per message of %d", each, size)
+	const size = 64 << 10
+	for _, cost := range []struct {
+		c    Case
+		most int
+	}{{produce(), size / 4}, {consume(), size * 9 / 8}} {
+		tr := newTrial(cost.c, cost.c.Implementations[0], 2000, size, redistest.Start(t).Client(t), "bench:large")
+		if err := tr.within(t.Context(), cost.c, cost.c.Implementations[0]); err != nil {
+			t.Fatal(err)
+		}
+		if each := int(tr.used.bytes) / tr.N; each > cost.most && !raceEnabled {
+			t.Errorf("%s: %d bytes allocated per message of %d, at most %d", cost.c.Name, each, size, cost.most)
+		}
 	}
 }
 
