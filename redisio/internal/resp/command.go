@@ -85,6 +85,22 @@ func (f *Frame) line(buf []byte) (n, size int, err error) {
 	return 0, 0, &ReplyError{f.Pos, fmt.Sprintf("unknown type %q", buf[0])}
 }
 
+// length reads a line such as $15 or *2, which most lines are, without searching for its end first.
+// size is that of the line, or 0 if it is another one.
+func length(b []byte) (n, size int) {
+	for i := 1; i < len(b)-1 && i <= 10; i++ {
+		d := b[i] - '0'
+		if d > 9 {
+			if i > 1 && b[i] == '\r' && b[i+1] == '\n' {
+				size = i + 2
+			}
+			return n, size
+		}
+		n = 10*n + int(d)
+	}
+	return 0, 0
+}
+
 // Whole reports whether raw is one whole reply.
 func Whole(raw []byte) bool {
 	f := Frame{Left: 1}

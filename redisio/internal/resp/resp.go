@@ -64,22 +64,6 @@ func (w *Walker) line() (kind byte, rest []byte, err error) {
 	return 0, nil, w.fail("an unfinished line")
 }
 
-// length reads a line such as $15 or *2, which most lines are, without searching for its end first.
-// size is that of the line, or 0 if it is another one.
-func length(b []byte) (n, size int) {
-	for i := 1; i < len(b)-1 && i <= 10; i++ {
-		d := b[i] - '0'
-		if d > 9 {
-			if i > 1 && b[i] == '\r' && b[i+1] == '\n' {
-				size = i + 2
-			}
-			return n, size
-		}
-		n = 10*n + int(d)
-	}
-	return 0, 0
-}
-
 // number parses a decimal number of a line.
 func (w *Walker) number(s []byte) (int64, error) {
 	neg := len(s) > 0 && s[0] == '-'
