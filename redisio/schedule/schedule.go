@@ -286,13 +286,47 @@ func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delaye
 	}
 	var list []Delayed
 	for i, v := range values {
-		stored, _ := v.(string) // none if it was moved
-		_, packed, _ := strings.Cut(stored, "\n")
-		if fields, ok := unpackFields(packed); ok && !math.IsInf(ids[i].Score, 1) {
-			list = append(list, Delayed{ID: names[i], At: time.UnixMilli(int64(ids[i].Score)), Fields: fields})
+		if d, ok := delayedOf(names[i], ids[i].Score, v); ok {
+			list = append(list, d)
 		}
 	}
 	return list, nil
+}
+
+// Find returns the scheduled entries with these IDs, in their order. It leaves out those that do not
+// wait: they were moved or cancelled, or never scheduled.
+func (s *Scheduler) Find(ctx context.Context, ids ...string) (list []Delayed, err error) {
+	for n := 0; n < len(ids); n += scheduleChunk {
+		chunk := ids[n:min(n+scheduleChunk, len(ids))]
+		pipe, scores := s.rdb.Pipeline(), make([]*redis.FloatCmd, len(chunk))
+		for i, id := range chunk {
+			scores[i] = pipe.ZScore(ctx, s.keys[1], id)
+		}
+		values := pipe.HMGet(ctx, s.keys[2], chunk...)
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+			return list, check.KeyError("find scheduled entries of", s.cfg.Key, err)
+		}
+		for i, v := range values.Val() {
+			if scores[i].Err() != nil {
+				continue // it does not wait
+			}
+			if d, ok := delayedOf(chunk[i], scores[i].Val(), v); ok {
+				list = append(list, d)
+			}
+		}
+	}
+	return list, nil
+}
+
+// delayedOf returns an entry as it is stored. ok is false if it was moved, or is unreadable.
+func delayedOf(id string, score float64, v any) (d Delayed, ok bool) {
+	stored, _ := v.(string) // none if it was moved
+	_, packed, _ := strings.Cut(stored, "\n")
+	fields, ok := unpackFields(packed)
+	if !ok || math.IsInf(score, 1) {
+		return d, false
+	}
+	return Delayed{ID: id, At: time.UnixMilli(int64(score)), Fields: fields}, true
 }
 
 var scheduleSeq atomic.Uint64

@@ -32,11 +32,14 @@ func ExampleScheduler() {
 	fmt.Println("moved:", moved, "error:", err)
 	info, err := s.Info(ctx)
 	fmt.Println("waiting:", info.Count, "error:", err)
+	found, err := s.Find(ctx, "milk", "tea")
+	fmt.Println("found:", len(found), string(found[0].Fields[0].Value), "error:", err)
 	cancelled, err := s.Cancel(ctx, "milk", "tea")
 	fmt.Println("cancelled:", cancelled, "error:", err)
 	// Output:
 	// error: <nil>
 	// moved: 1 error: <nil>
 	// waiting: 1 error: <nil>
+	// found: 1 buy milk error: <nil>
 	// cancelled: 1 error: <nil>
 }

@@ -8,7 +8,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,7 +42,8 @@ type command struct {
 
 // commands returns all commands, in the order of the help.
 func commands() []command {
-	return []command{lsCommand, groupsCommand, lagCommand, pendingCommand, peekCommand,
+	return []command{lsCommand, groupsCommand, lagCommand, pendingCommand, peekCommand, tailCommand,
+		produceCommand, scheduleListCommand, scheduleCancelCommand,
 		deadListCommand, deadShowCommand, deadReplayCommand, deadDropCommand,
 		resetCommand, reapCommand, trimCommand, aclCommand}
 }
@@ -54,6 +57,20 @@ type call struct {
 	out  *printer
 	err  io.Writer
 	in   *bufio.Reader
+
+	terminal bool // in is a terminal
+}
+
+// locked is a writer for several goroutines: events of readers are noted by theirs.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }
 
 // note prints a message for people that is not part of the result.
@@ -138,8 +155,10 @@ func (cmd command) do(ctx context.Context, do func(*call) error, pos []string, g
 		now:  time.Now(),
 		args: pos,
 		out:  newPrinter(std.out, g.json, std.zone),
-		err:  std.err,
+		err:  &locked{w: std.err},
 		in:   bufio.NewReader(std.in),
+
+		terminal: isTerminal(std.in),
 	}
 	if !cmd.offline {
 		c.rdb, err = redisio.Connect(
@@ -161,6 +180,15 @@ func (cmd command) do(ctx context.Context, do func(*call) error, pos []string, g
 		return exitInterrupted
 	}
 	return complain(std, name, err)
+}
+
+func isTerminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	about, err := f.Stat()
+	return err == nil && about.Mode()&os.ModeCharDevice != 0
 }
 
 // find takes a command's name, of one or two words, from the front of args.
@@ -230,11 +258,11 @@ func complain(std stdio, name string, err error) int {
 func overview(w io.Writer) {
 	fmt.Fprintln(
 		w,
-		"Usage: streams [-url URL] [-json] COMMAND …\n\nInspects and repairs Redis Streams and their dead "+
-			"letters.\n\nCommands:",
+		"Usage: streams [-url URL] [-json] COMMAND …\n\nInspects, follows, feeds and repairs Redis Streams and "+
+			"their dead letters.\n\nCommands:",
 	)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-15s %s\n", c.name, c.short)
 	}
 	fmt.Fprintln(w, "\nstreams help COMMAND (or streams COMMAND -h) describes one command.\n"+
 		"The server is -url, else $REDIS_URL, else redis://localhost:6379.\n"+

@@ -140,65 +140,34 @@ func pendingList(c *call, consumer string, limit int64) error {
 
 var peekCommand = command{
 	name: "peek", args: "KEY", min: 1, max: 1,
-	short: "show the last entries of a stream, and follow it",
-	long: "Shows entries with all their fields, in order. It reads without a group, so no group's state " +
-		"changes.\nValues longer than 500 bytes are cut unless -full is set.",
+	short: "show the last entries of a stream",
+	long: "Shows entries with all their fields, in order, and ends; tail follows. It reads without a group, so no\n" +
+		"group's state changes. Values longer than 500 bytes are cut unless -full is set.",
 	examples: []string{
 		"peek orders",
 		"peek orders -n 1 -full",
-		"peek orders -n 0 -follow",
-		"peek orders -follow -json | jq .",
+		"peek orders -n 100 -json | jq .",
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		n := fs.Int64("n", 10, "show the last `n` entries, up to 10000")
-		follow := fs.Bool("follow", false, "continue with new entries until Ctrl-C")
 		full := fs.Bool("full", false, "show complete values")
-		return func(c *call) error { return peek(c, *n, *follow, *full) }
+		return func(c *call) error { return peek(c, *n, *full) }
 	},
 }
 
-func peek(c *call, n int64, follow, full bool) error {
+func peek(c *call, n int64, full bool) error {
 	if n < 0 || n > 10_000 {
 		return usagef("-n %d: show 0 to 10000", n)
 	}
 	there, err := c.rdb.Exists(c.ctx, c.args[0]).Result()
-	if err == nil && there == 0 && !follow {
+	if err == nil && there == 0 {
 		err = fmt.Errorf("there is no stream %q", c.args[0])
 	}
 	if err != nil {
 		return err
 	}
-	if there == 0 {
-		c.note("there is no stream %q yet", c.args[0])
-	}
-	last, err := peekLast(c, n, full, there > 0)
-	if err != nil || !follow {
-		return err
-	}
-	r, err := reader.NewTail(c.rdb, reader.TailConfig{Key: c.args[0], Start: last})
-	if err != nil {
-		return err
-	}
-	if err := r.Open(c.ctx); err != nil {
-		return err
-	}
-	defer r.Close(c.ctx)
-	for {
-		if err := c.out.flush(); err != nil {
-			return err
-		}
-		var b redisio.Batch
-		if err := r.Read(c.ctx, 100, 4<<20, &b); c.ctx.Err() != nil {
-			return nil // the normal end of following
-		} else if err != nil {
-			return err
-		}
-		for _, e := range b.Entries {
-			if err := c.entry(e, full); err != nil {
-				return err
-			}
-		}
-	}
+	_, err = peekLast(c, n, full, true)
+	return err
 }
 
 // peekLast shows the last n entries and returns where to continue.
@@ -270,10 +239,15 @@ func ends(c *call, n int64) (first, last redisio.ID, err error) {
 
 // entry shows an entry with its fields.
 func (c *call) entry(e redisio.Entry, full bool) error {
-	c.out.line("%s  %s", e.ID, c.out.when(e.Position))
+	again := ""
+	if e.Deliveries > 1 {
+		again = fmt.Sprintf("  delivery %d", e.Deliveries)
+	}
+	c.out.line("%s  %s%s", e.ID, c.out.when(e.Position), again)
 	c.out.fields(e.Fields, full)
 	return c.out.object(struct {
-		ID     string      `json:"id"`
-		Fields []jsonField `json:"fields"`
-	}{e.ID, jsonFields(e.Fields)})
+		ID         string      `json:"id"`
+		Deliveries int64       `json:"deliveries,omitempty"` // with a group
+		Fields     []jsonField `json:"fields"`
+	}{e.ID, e.Deliveries, jsonFields(e.Fields)})
 }

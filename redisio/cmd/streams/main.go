@@ -1,12 +1,15 @@
-// Streams inspects and repairs Redis Streams from a terminal: which streams exist, which groups
-// lag, what is pending, what failed and why. It works on any stream and any dead-letter stream,
+// Streams inspects, follows, feeds and repairs Redis Streams from a terminal: which streams exist,
+// which groups lag, what is pending, what failed and why. It works on any stream and any dead-letter stream,
 // whichever program wrote them.
 //
 //	streams ls 'orders*'                        existing streams
 //	streams groups orders                       their groups and consumers
 //	streams lag orders billing -watch           how far a group is behind
 //	streams pending orders billing              pending entries, by age and by consumer
-//	streams peek orders -n 3 -follow            the last entries, then new ones
+//	streams peek orders -n 3                    the last entries
+//	streams tail orders -json                   the last entries, then new ones
+//	streams produce orders '{"sku":"tea"}'      write entries, from arguments or standard input
+//	streams schedule list reminders             entries to be written later
 //	streams dead list orders:dead -stage price  the dead letters of a stage
 //	streams dead replay orders:dead -all        write them back to their streams
 //	streams reset orders billing -to 2h -dry-run
@@ -26,12 +29,15 @@
 //
 // Names, errors and payloads come from other programs. So control characters, invalid UTF-8 and
 // invisible runes are shown as Go writes them (\n, \x1b, \u202e), and cannot control the terminal.
-// Only peek and dead show print payloads. With -json each line is one JSON object.
+// Only peek, tail, dead show and schedule list -fields print payloads. With -json each line is one JSON object.
 //
 // On a server with ACLs these rights suffice, in addition to the keys:
 //
 //	look:   +ping +time +scan +exists +xlen +xrange +xrevrange +xread +xpending +xinfo
 //	change: +eval +type +xadd +xdel +xack +xclaim +xgroup +xtrim +watch +unwatch +multi +exec
+//
+// Commands produce, tail -group and schedule need the rights that acl -write, -read and -write -later
+// print.
 //
 // The roles of acl are those of package gateways: -service TOPIC, -client TOPIC and -hub HUB. Clients
 // with a user each can't read the requests of others, nor their replies. A client uses mailboxes

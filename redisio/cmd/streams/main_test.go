@@ -350,10 +350,10 @@ func TestWatchAndFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := func(string) string { return s.url }
-	for _, line := range []string{"lag KEY -watch -every 100ms", "peek KEY -follow", "peek KEY -n 0 -follow -json"} {
+	for _, line := range []string{"lag KEY -watch -every 100ms", "tail KEY", "tail KEY -n 0 -json"} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		out := &canceller{after: 2, cancel: cancel}
-		if strings.HasPrefix(line, "peek") {
+		if strings.HasPrefix(line, "tail") {
 			go func() {
 				for i := range 10_000 {
 					if ctx.Err() != nil || s.rdb.XAdd(ctx, redistest.Entry(s.key, "n", fmt.Sprint(i))).Err() != nil {
@@ -540,6 +540,7 @@ func TestRights(t *testing.T) {
 		"pending KEY g",
 		"pending KEY g -list",
 		"peek KEY",
+		"tail KEY -from start -count 1",
 		"dead list KEY:dead",
 		"dead list KEY",
 		"dead show KEY:dead 1767323045007-0",
