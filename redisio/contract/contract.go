@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,6 +18,24 @@ type Server struct {
 
 	// Differs lists the rules that the server is known to break, each with the reason.
 	Differs map[string]string
+
+	// Prefix begins all keys of the rules, for users who may use only some keys. It must not contain
+	// braces. Defaults to "", then the keys begin with "{contract:".
+	Prefix string
+	// Patience is how long a rule waits for an expected state. Defaults to 15s, and to 2s for a rule
+	// in Differs.
+	Patience time.Duration
+}
+
+// patience is how long rule waits.
+func (s Server) patience(rule string) time.Duration {
+	switch {
+	case s.Differs[rule] != "":
+		return 2 * time.Second
+	case s.Patience > 0:
+		return s.Patience
+	}
+	return 15 * time.Second
 }
 
 // Rule is one promise.
@@ -45,10 +62,8 @@ type Outcome struct {
 func (r Rule) Check(ctx context.Context, s Server) (o Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	c := &check{ctx: ctx, rdb: s.Client, prefix: "{contract:" + rand.Text()[:12] + "}", patience: 15 * time.Second}
-	if s.Differs[r.Name] != "" {
-		c.patience = 2 * time.Second
-	}
+	prefix := s.Prefix + "{contract:" + rand.Text()[:12] + "}"
+	c := &check{ctx: ctx, rdb: s.Client, prefix: prefix, patience: s.patience(r.Name)}
 	o.Rule = r
 	defer c.end()
 	defer func() {
@@ -66,14 +81,26 @@ func (r Rule) Check(ctx context.Context, s Server) (o Outcome) {
 	return o
 }
 
-// Run checks all rules, each in a subtest, and returns the outcomes.
-func Run(t *testing.T, s Server) []Outcome {
+// T is the part of *testing.T that Run needs. So programs that check rules do not link package
+// testing.
+type T[S any] interface {
+	Context() context.Context
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Helper()
+	Log(args ...any)
+	Logf(format string, args ...any)
+	Run(name string, test func(S)) bool
+}
+
+// Run checks all rules, each in a subtest of t, a *testing.T, and returns the outcomes.
+func Run[S T[S]](t S, s Server) []Outcome {
 	t.Helper()
 	var outcomes []Outcome
 	known := make(map[string]bool)
 	for _, r := range Rules() {
 		known[r.Name] = true
-		t.Run(r.Name, func(t *testing.T) {
+		t.Run(r.Name, func(t S) {
 			o := r.Check(t.Context(), s)
 			outcomes = append(outcomes, o)
 			if problem := s.problem(o); problem != "" {
