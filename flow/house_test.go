@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 // floors only. What tests share, internal/rig, may import all of them.
 var floors = map[string][][]string{
 	"redisio": {
+		{"doctor"},
 		{"contract"},
 		{"admin", "dead"},
 		{"reader"},

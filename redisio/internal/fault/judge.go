@@ -148,6 +148,14 @@ func NoRight(err error) bool {
 		Says(err, "The user executing the script")
 }
 
+// Forbids reports whether the user lacks a right to a command or a key. NoRight also reports commands
+// that the server lacks. Forbids also looks into errors that only quote the server's answer.
+func Forbids(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "NOPERM ") ||
+		strings.Contains(err.Error(), "The user executing the script") ||
+		strings.Contains(err.Error(), "ACL failure in script"))
+}
+
 // NoCommand reports whether the server lacks the command.
 func NoCommand(err error) bool { return redis.HasErrorPrefix(err, "unknown command") }
 
