@@ -11,21 +11,21 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// TestCosts bounds what a message costs at the defaults: allocations, and commands of Redis. The
-// bounds are about a third above what was measured, because batches depend on the scheduler.
+// TestCosts bounds what a message costs at the defaults: allocations, bytes allocated, and commands of
+// Redis. The bounds are about a third above what was measured, because batches depend on the scheduler.
 func TestCosts(t *testing.T) {
 	for _, cost := range []struct {
-		c                Case
-		n                int
-		allocs, commands float64
+		c                       Case
+		n                       int
+		allocs, bytes, commands float64
 	}{
-		{maps(), 100_000, 0.05, 0},
-		{stages(), 100_000, 0.05, 0},
-		{produce(), 50_000, 0.15, 1.01},
-		{consume(), 50_000, 0.2, 0.01},
-		{transform(), 30_000, 1.6, 1.02},
-		{calls(64), 10_000, 23, 3.4},
-		{overHTTP(64), 10_000, 90, 3.4},
+		{maps(), 100_000, 0.03, 30, 0},
+		{stages(), 100_000, 0.03, 30, 0},
+		{produce(), 50_000, 0.15, 0, 1.01},
+		{consume(), 50_000, 0.2, 480, 0.01},
+		{transform(), 30_000, 1.6, 540, 1.02},
+		{calls(64), 10_000, 23, 0, 3.4},
+		{overHTTP(64), 10_000, 90, 0, 3.4},
 	} {
 		t.Run(cost.c.Name, func(t *testing.T) {
 			c := cost.c
@@ -42,9 +42,13 @@ func TestCosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			allocs := float64(tr.used.mallocs) / float64(tr.N)
-			t.Logf("%.2f allocations and %.3f commands per message", allocs, commands)
+			bytes := float64(tr.used.bytes) / float64(tr.N)
+			t.Logf("%.2f allocations, %.0f bytes and %.3f commands per message", allocs, bytes, commands)
 			if allocs > cost.allocs && !raceEnabled {
 				t.Errorf("%.2f allocations per message, at most %v", allocs, cost.allocs)
+			}
+			if cost.bytes > 0 && bytes > cost.bytes && !raceEnabled {
+				t.Errorf("%.0f bytes allocated per message, at most %v", bytes, cost.bytes)
 			}
 			if commands > cost.commands {
 				t.Errorf("%.3f commands per message, at most %v", commands, cost.commands)

@@ -41,7 +41,7 @@ func (c *countdown) Read(_ context.Context, in *flow.Intake[int]) error {
 // here.
 func (c *countdown) Commit(_ context.Context, settled []flow.Settlement) error {
 	for _, s := range settled {
-		fmt.Println(s.Meta.ID, s.Outcome)
+		fmt.Println(s.ID, s.Outcome)
 	}
 	return nil
 }
@@ -62,5 +62,31 @@ func ExampleNewSource() {
 	// t-3 acked
 	// t-2 acked
 	// t-1 acked
+	// closed
+}
+
+// parcels is a source of one entry with a key.
+type parcels struct{ countdown }
+
+func (p *parcels) Read(_ context.Context, in *flow.Intake[int]) error {
+	in.Add(1, flow.Meta{ID: "p-1", Key: "north"}, 0)
+	return io.EOF
+}
+
+func (p *parcels) Commit(_ context.Context, settled []flow.Settlement) error {
+	for _, s := range settled {
+		fmt.Println(s.ID, s.Meta().Key, s.Outcome)
+	}
+	return nil
+}
+
+// ID and Attempt are fields of a Settlement. Meta has the rest.
+func ExampleSettlement_Meta() {
+	source := flow.NewSource("parcels", func() flow.Reader[int] { return &parcels{} })
+	if err := flow.New("post", flow.To(source, discard[int]())).Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// p-1 north acked
 	// closed
 }

@@ -171,7 +171,7 @@ const (
 
 // failed handles a fault of one message, except for the wait. It settles the share, unless the
 // decision is to retry.
-func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry bool, after time.Duration) {
+func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry bool, after time.Duration) {
 	la := s.la
 	if la.ctx.Err() != nil { // the handler failed because of a stop, so this is not a fault of the message
 		la.aborted = true
@@ -182,7 +182,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		la.nack(l)
 		return false, 0
 	}
-	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta, final: s.final}
+	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: meta.meta(), final: s.final}
 	if verdictIs(err, ActDrop) { // Skip is intended, so it is not reported
 		s.st.ended[Dropped].Add(1)
 		l.release(Dropped, f, &la.dirty)
@@ -236,7 +236,7 @@ func (st *stageRun) carryOut(l lease, f *Fault, d Decision, cannot error, dirty 
 // failOutright handles a message that did not reach a handler, so it cannot be retried.
 func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
 	base := &stageBase{la: la, st: st, final: true}
-	if again, _ := base.failed(m.lease, m.metaRef(), err, 1); again {
+	if again, _ := base.failed(m.lease, m.meta, err, 1); again {
 		la.nack(m.lease)
 	}
 }
@@ -264,7 +264,7 @@ func feasible(d Decision, f *Fault, l lease) (Decision, error) {
 }
 
 // retry handles a fault, including the wait, and reports whether to try again.
-func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
+func (s *stageBase) retry(l lease, meta *record, err error, tries int) bool {
 	again, after := s.failed(l, meta, err, tries)
 	if !again {
 		return false

@@ -280,7 +280,7 @@ func (s *gatherStage[T, U]) one(port int) {
 	one := s.chunk[port][:1]
 	s.chunk[port] = s.chunk[port][1:]
 	each(&s.stageBase, one, func(m Message[T]) {
-		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
+		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
 	})
 	s.la.step(1)
 	if len(s.chunk[port]) == 0 {

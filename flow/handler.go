@@ -133,7 +133,7 @@ type buffer interface {
 }
 
 // handle runs the handler on one message, with all retries, and settles or passes on its share.
-func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
+func (t *turn) handle(l lease, meta *record, call func(context.Context) error) {
 	t.in++
 	t.works()
 	for tries := t.la.tried + 1; ; tries++ {
@@ -328,6 +328,6 @@ func newViaStage[T, U any](
 
 func (s *viaStage[T, U]) push(ms []Message[T]) {
 	each(&s.stageBase, ms, func(m Message[T]) {
-		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emit) })
+		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emit) })
 	})
 }

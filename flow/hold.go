@@ -157,19 +157,18 @@ func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
 	return m
 }
 
-func joinMeta[T any](held []Held[T]) *Meta {
+func joinMeta[T any](held []Held[T]) *record {
 	switch len(held) {
 	case 0:
 		return nil
 	case 1:
 		return held[0].meta
 	}
-	meta := *held[0].metaRef()
-	meta.Members = make([]*Meta, len(held))
+	members := make([]*record, len(held))
 	for i := range held {
-		meta.Members[i] = held[i].metaRef()
+		members[i] = held[i].meta
 	}
-	return &meta
+	return members[0].joins(members)
 }
 
 // hold records a share that the handler keeps. It returns nil if the life of the stage has ended.

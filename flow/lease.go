@@ -45,10 +45,9 @@ const (
 // slab holds the leases of one chunk of a source, or the single lease of a join.
 type slab struct {
 	cells   []cell
-	metas   []Meta    // of the entries, parallel to cells; nil for a join
+	records []record  // of the entries, parallel to cells; nil if none has metadata or a size, and for a join
 	from    *session  // the session that commits; nil for a join
 	first   uint64    // sequence number of the first entry in its session
-	sizes   []int     // bytes of each entry, used for byte credits; nil if unknown
 	members []lease   // of a join, in the order of Meta.Members; of a watched message; immutable
 	each    []ended   // of a join: how single members ended; guarded by mu; nil while none has ended
 	watch   *watch    // set for a watched message
@@ -333,20 +332,18 @@ func (s *slab) take(i int, h *settledBatch) {
 	} else if o == Nacked && h.nacked == nil {
 		h.nacked = n.fault
 	}
-	if s.sizes != nil {
-		h.bytes += s.sizes[i]
+	r := &noRecord
+	if s.records != nil {
+		r = &s.records[i]
+		h.bytes += int(r.size)
 	}
 	if !h.wanted {
 		return
 	}
-	st := Settlement{
-		Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault,
-		Lost: s.cells[i].lost(), Unbegun: n.unbegun && o == Nacked,
-	}
-	if s.metas != nil {
-		st.Meta = &s.metas[i]
-	}
-	h.settled = append(h.settled, st)
+	h.settled = append(h.settled, Settlement{
+		Seq: s.first + uint64(i), ID: r.id, Attempt: r.attempts(), Outcome: o, Fault: n.fault,
+		Lost: s.cells[i].lost(), Unbegun: n.unbegun && o == Nacked, meta: r,
+	})
 }
 
 // roots calls f with the session of each entry that the lease stands for.

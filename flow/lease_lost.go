@@ -58,8 +58,8 @@ func (ses *session) lose(ids []string) {
 func (s *slab) lose(ids map[string]bool) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.metas {
-		if c := &s.cells[i]; ids[s.metas[i].ID] && c.more.Load() > settled {
+	for i := range s.records {
+		if c := &s.cells[i]; ids[s.records[i].id] && c.more.Load() > settled {
 			c.worst.Or(lostBit)
 			n++
 		}

@@ -45,12 +45,12 @@ type Message[T any] struct {
 	// Value is the payload.
 	Value T
 
-	meta  *Meta
+	meta  *record // nil: no metadata
 	lease lease
 }
 
-// Meta is the metadata of a message. Messages that come from one entry share one Meta, so a Meta
-// must not be changed once a message has it. WithMeta replaces the Meta of a message.
+// Meta is the metadata of a message. Messages that come from one entry have the same Meta. WithMeta
+// replaces the Meta of a message.
 type Meta struct {
 	// ID is the source's own ID of the entry. For a Redis stream it is the entry ID
 	// ("1700000000000-0").
@@ -100,49 +100,38 @@ func (h Headers) Get(name string) (string, bool) {
 	return "", false
 }
 
-var noMeta Meta
-
 // NewMessage makes a message without an entry: nothing is settled when it ends. Operators use it
 // for messages they create, tests for their input.
-func NewMessage[T any](v T, meta Meta) Message[T] { return Message[T]{Value: v, meta: &meta} }
-
-// Meta returns the metadata of the message.
-func (m Message[T]) Meta() Meta {
-	if m.meta == nil {
-		return noMeta
-	}
-	return *m.meta
+func NewMessage[T any](v T, meta Meta) Message[T] {
+	return Message[T]{Value: v, meta: newRecord(&meta)}
 }
 
-func (m Message[T]) metaRef() *Meta {
-	if m.meta == nil {
-		return &noMeta
-	}
-	return m.meta
-}
+// Meta returns the metadata of the message. If only one field is of interest, the methods below are
+// cheaper.
+func (m Message[T]) Meta() Meta { return m.meta.meta() }
 
 // ID returns Meta.ID, the source's own ID of the entry.
-func (m Message[T]) ID() string { return m.metaRef().ID }
+func (m Message[T]) ID() string { return m.meta.ref().id }
 
 // Key returns Meta.Key, the key for ordering and partitioning.
-func (m Message[T]) Key() string { return m.metaRef().Key }
+func (m Message[T]) Key() string { return m.meta.rest().Key }
 
 // Type returns Meta.Type, the kind of message.
-func (m Message[T]) Type() string { return m.metaRef().Type }
+func (m Message[T]) Type() string { return m.meta.rest().Type }
 
 // Time returns Meta.Time, when the entry was written.
-func (m Message[T]) Time() time.Time { return m.metaRef().Time }
+func (m Message[T]) Time() time.Time { return m.meta.ref().time() }
 
 // Headers returns Meta.Headers. The slice is shared: do not change it.
-func (m Message[T]) Headers() Headers { return m.metaRef().Headers }
+func (m Message[T]) Headers() Headers { return m.meta.rest().Headers }
 
 // Attempt returns Meta.Attempt, the number of this delivery counted from 1; 0 if the source does
 // not count.
-func (m Message[T]) Attempt() int { return m.metaRef().Attempt }
+func (m Message[T]) Attempt() int { return m.meta.ref().attempts() }
 
 // WithMeta returns the message with other metadata and the same lease.
 func (m Message[T]) WithMeta(meta Meta) Message[T] {
-	m.meta = &meta
+	m.meta = newRecord(&meta)
 	return m
 }
 
@@ -158,9 +147,9 @@ func Derive[T, U any](m Message[T], v U) Message[U] {
 // inner batch share their outcome.
 func Member[T, U any](m Message[T], i int, v U) Message[U] {
 	u := Derive(m, v)
-	if of := m.metaRef().Members; i >= 0 && i < len(of) {
-		u.meta = of[i]
-		u.lease = m.lease.about(i, len(of))
+	if n := m.meta.joined(); i >= 0 && i < n {
+		u.meta = m.meta.member(i)
+		u.lease = m.lease.about(i, n)
 	}
 	return u
 }

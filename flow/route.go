@@ -146,7 +146,7 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 
 func (s *routeStage[T, U]) push(ms []Message[T]) {
 	each(&s.stageBase, ms, func(m Message[T]) {
-		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, m, s.emit)) })
+		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, m, s.emit)) })
 	})
 }
 
@@ -324,7 +324,7 @@ func forkChain[T, A, B any](
 
 func (s *forkStage[T, A, B]) push(ms []Message[T]) {
 	each(&s.stageBase, ms, func(m Message[T]) {
-		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emitA, s.emitB) })
+		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emitA, s.emitB) })
 	})
 }
 

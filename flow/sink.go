@@ -90,7 +90,7 @@ type sinkStage[T any] struct {
 	open func() Writer[T]
 	w    Writer[T]
 	buf  []Message[T]
-	part map[*Meta][]int // of partly written messages: the indexes of their remaining members
+	part map[*record][]int // of partly written messages: the indexes of their remaining members
 
 	within time.Duration // longest wait for a chunk to fill; 0: no wait
 	due    time.Time     // when the first message of buf has waited that long
@@ -248,7 +248,7 @@ func (s *sinkStage[T]) wrote(began time.Time) time.Duration {
 func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (again []Message[T], wait time.Duration) {
 	var partial *WriteError
 	if errors.As(err, &partial) && len(partial.Errs) != len(chunk) {
-		if len(chunk) == 1 && len(partial.Errs) == len(chunk[0].metaRef().Members) {
+		if len(chunk) == 1 && len(partial.Errs) == chunk[0].meta.joined() {
 			partial = &WriteError{Errs: []error{partial}} // it concerns the members of the only message
 		} else {
 			err = fmt.Errorf("flow: sink %q: a WriteError with %s for %s: %w", s.st.name,
@@ -272,7 +272,7 @@ func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (agai
 		if errs := s.memberErrors(m, one); errs != nil {
 			m, retry, after = s.partly(m, errs, tries)
 		} else {
-			retry, after = s.failed(m.lease, m.metaRef(), one, tries)
+			retry, after = s.failed(m.lease, m.meta, one, tries)
 		}
 		if retry {
 			again = append(again, m)

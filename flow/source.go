@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"io"
+	"math"
 	"slices"
 	"time"
 )
@@ -55,8 +56,10 @@ type Meter interface {
 type Settlement struct {
 	// Seq is the number of the entry, in the order in which entries were added to the intake. It
 	// starts at 0 in each life of the Reader.
-	Seq     uint64
-	Meta    *Meta
+	Seq uint64
+	// ID and Attempt are those of its Meta.
+	ID      string
+	Attempt int
 	Outcome Outcome
 	// Fault is the worst fault. It is nil if the outcome is Acked, and for entries given back
 	// unfinished or refused because a stage had ended.
@@ -67,7 +70,12 @@ type Settlement struct {
 	// Unbegun means that the entry was given back before a handler began it, or while it was held
 	// at a stop. The outcome is Nacked. A source that counts deliveries does not count this one.
 	Unbegun bool
+
+	meta *record
 }
+
+// Meta returns the metadata of the entry.
+func (s Settlement) Meta() Meta { return s.meta.meta() }
 
 // Err returns the handler's error that caused the outcome; nil without a Fault.
 func (s Settlement) Err() error {
@@ -79,13 +87,13 @@ func (s Settlement) Err() error {
 
 // Intake collects the messages of one Read.
 type Intake[T any] struct {
-	msgs  []Message[T]
-	metas []Meta
-	sizes []int
-	bad   []badEntry
-	room  int
-	bytes int // byte credits left
-	seq   uint64
+	msgs    []Message[T]
+	records []record  // parallel to msgs, or nil
+	more    []details // of records; a full block is replaced by a new one
+	bad     []badEntry
+	room    int
+	bytes   int // byte credits left
+	seq     uint64
 }
 
 type badEntry struct {
@@ -111,21 +119,37 @@ func (in *Intake[T]) Len() int { return len(in.msgs) }
 // Seq returns the number that the next message will have in its Settlement.
 func (in *Intake[T]) Seq() uint64 { return in.seq + uint64(len(in.msgs)) }
 
-// Add adds a message with its metadata and its size in bytes (0: unknown, not counted).
+// Add adds a message with its metadata and its size in bytes (0: unknown, not counted). The metadata
+// of most entries, of which only ID, Time and Attempt are set, takes little memory.
 func (in *Intake[T]) Add(v T, meta Meta, size int) {
-	for len(in.metas) < len(in.msgs) {
-		in.metas = append(in.metas, Meta{})
+	if missing := len(in.msgs) - len(in.records); missing > 0 {
+		in.records = append(in.records, make([]record, missing)...)
 	}
 	in.msgs = append(in.msgs, Message[T]{Value: v})
-	in.metas = append(in.metas, meta)
-	in.size(size)
+	in.records = append(in.records, record{size: int32(min(max(size, 0), math.MaxInt32))})
+	r := &in.records[len(in.records)-1]
+	in.bytes -= int(r.size)
+	if !r.set(&meta) {
+		r.more = in.details(&meta)
+	}
+}
+
+// mostDetails is the number of details in a block.
+const mostDetails = 32
+
+func (in *Intake[T]) details(meta *Meta) *details {
+	if len(in.more) == cap(in.more) {
+		in.more = make([]details, 0, min(max(cap(in.records)-len(in.records), 1), mostDetails))
+	}
+	in.more = append(in.more, details{Meta: *meta})
+	return &in.more[len(in.more)-1]
 }
 
 // AddValue adds a message that has no metadata.
 func (in *Intake[T]) AddValue(v T) {
 	in.msgs = append(in.msgs, Message[T]{Value: v})
-	if in.metas != nil {
-		in.metas = append(in.metas, Meta{})
+	if in.records != nil {
+		in.records = append(in.records, record{})
 	}
 }
 
@@ -133,8 +157,7 @@ func (in *Intake[T]) AddValue(v T) {
 // thereby avoids copying.
 func (in *Intake[T]) Grow(n int) {
 	in.msgs = slices.Grow(in.msgs, n)
-	in.metas = slices.Grow(in.metas, n)
-	in.sizes = slices.Grow(in.sizes, n)
+	in.records = slices.Grow(in.records, n)
 }
 
 // AddBad adds an entry that cannot become a message, for example because it cannot be decoded. It
@@ -144,17 +167,6 @@ func (in *Intake[T]) AddBad(meta Meta, size int, err error) {
 	in.bad = append(in.bad, badEntry{len(in.msgs), err})
 	var zero T
 	in.Add(zero, meta, size)
-}
-
-func (in *Intake[T]) size(n int) {
-	if n <= 0 && len(in.sizes) == 0 {
-		return
-	}
-	for len(in.sizes) < len(in.msgs)-1 {
-		in.sizes = append(in.sizes, 0)
-	}
-	in.sizes = append(in.sizes, n)
-	in.bytes -= n
 }
 
 // NewSource makes a source. open returns a new Reader for each life of the source. It must do no
@@ -349,26 +361,15 @@ func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 	n, size := in.Len(), 0
 	sl := newSlab(n, ses)
 	sl.first = in.seq
-	if len(in.metas) > 0 {
-		for len(in.metas) < n {
-			in.metas = append(in.metas, Meta{})
-		}
-		sl.metas = in.metas
-	}
-	if len(in.sizes) > 0 {
-		for len(in.sizes) < n {
-			in.sizes = append(in.sizes, 0)
-		}
-		for _, b := range in.sizes {
-			size += b
-		}
-		sl.sizes = in.sizes
+	if len(in.records) > 0 {
+		sl.records = in.records
 	}
 	for i := range in.msgs {
 		in.msgs[i].lease = lease{slab: sl, at: int32(i)}
-		if i < len(in.metas) {
-			in.msgs[i].meta = &in.metas[i]
-		}
+	}
+	for i := range in.records {
+		in.msgs[i].meta = &in.records[i]
+		size += int(in.records[i].size)
 	}
 	ses.admit(sl, n, size)
 	s := ses.source

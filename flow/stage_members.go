@@ -15,12 +15,12 @@ import (
 
 // memberErrors returns the errors of a message's members if they are settled separately, else nil.
 func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
-	meta := m.metaRef()
+	n := m.meta.joined()
 	var partial *WriteError
-	if !errors.As(err, &partial) || len(partial.Errs) != len(meta.Members) {
+	if !errors.As(err, &partial) || len(partial.Errs) != n {
 		partial = nil
 	}
-	at, inPart := s.part[meta]
+	at, inPart := s.part[m.meta]
 	switch {
 	case inPart && partial == nil: // all remaining members have failed
 		errs := make([]error, len(at))
@@ -28,10 +28,10 @@ func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
 			errs[i] = err
 		}
 		return errs
-	case partial == nil || len(meta.Members) == 0:
+	case partial == nil || n == 0:
 		return nil
 	case !inPart && !m.lease.none():
-		if j := m.lease.join(); j == nil || len(j.members) != len(meta.Members) {
+		if j := m.lease.join(); j == nil || len(j.members) != n {
 			return nil // its metadata is not that of the join
 		}
 	}
@@ -44,7 +44,7 @@ const endedMember = -1
 // partly settles the members of a partly written message. If some are to be retried, it returns the
 // message with these.
 func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[T], retry bool, wait time.Duration) {
-	meta := m.metaRef()
+	meta := m.meta
 	at := s.part[meta]
 	if at == nil { // all members, in order
 		at = make([]int, len(errs))
@@ -58,7 +58,7 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 			continue
 		}
 		one := m.lease.ofMember(at[i])
-		again, after := s.failed(one, meta.Members[i], err, tries)
+		again, after := s.failed(one, meta.member(i), err, tries)
 		if again {
 			s.la.ack(one) // it has not ended yet
 			left = append(left, i)
@@ -71,13 +71,16 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 		s.out++
 		return m, false, 0
 	}
-	rest := *meta
-	members := make([]int, len(left))
+	members, rest := make([]int, len(left)), make([]*record, meta.joined())
+	for i := range rest {
+		rest[i] = meta.member(i)
+	}
 	if v, ok := pick(m.Value, len(errs), left); ok {
-		m.Value, rest.Members = v, make([]*Meta, len(left))
+		m.Value = v
 		for to, i := range left {
-			rest.Members[to], members[to] = meta.Members[i], at[i]
+			rest[to], members[to] = rest[i], at[i]
 		}
+		rest = rest[:len(left)]
 	} else { // all of it is written again
 		members = at
 		for i := range at {
@@ -86,9 +89,9 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 			}
 		}
 	}
-	m.meta = &rest
+	m.meta = meta.joins(rest)
 	if s.part == nil {
-		s.part = make(map[*Meta][]int)
+		s.part = make(map[*record][]int)
 	}
 	s.part[m.meta] = members
 	return m, true, wait
@@ -98,7 +101,7 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 // means that no handler has begun them.
 func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 	for i, m := range chunk {
-		at, inPart := s.part[m.metaRef()]
+		at, inPart := s.part[m.meta]
 		if !inPart {
 			giveBackTo(&s.la.dirty, chunk[i:i+1], raw)
 			continue

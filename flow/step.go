@@ -47,7 +47,7 @@ func (s *batchStage[T, U]) push(batch []Message[T]) {
 		if err == nil {
 			continue
 		}
-		if s.again(batch[0].lease, batch[0].metaRef(), err, tries) {
+		if s.again(batch[0].lease, batch[0].meta, err, tries) {
 			tries++
 		} else {
 			batch, tries = batch[1:], 1
@@ -77,7 +77,7 @@ func (s *batchStage[T, U]) passOn() {
 
 // again is the slow path: the fault policy and the wait for a retry. It reports false when the
 // message is settled.
-func (s *batchStage[T, U]) again(l lease, meta *Meta, err error, tries int) bool {
+func (s *batchStage[T, U]) again(l lease, meta *record, err error, tries int) bool {
 	s.endCall(true)
 	if _, panicked := err.(*PanicError); panicked {
 		s.dropHolds(nil)

@@ -84,7 +84,7 @@ func (f *feed[T]) Commit(_ context.Context, settled []flow.Settlement) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range settled {
-		i, err := strconv.Atoi(s.Meta.ID)
+		i, err := strconv.Atoi(s.ID)
 		if err != nil {
 			return err
 		}

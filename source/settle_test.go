@@ -50,9 +50,9 @@ func TestCommitTwice(t *testing.T) {
 	m := read(4)
 	fault := &flow.Fault{Err: context.Canceled}
 	settled := []flow.Settlement{
-		{Seq: 0, Meta: m[0], Outcome: flow.Acked},
-		{Seq: 1, Meta: m[1], Outcome: flow.Dead, Fault: fault},
-		{Seq: 2, Meta: m[2], Outcome: flow.Nacked, Fault: fault},
+		{Seq: 0, ID: m[0].ID, Attempt: m[0].Attempt, Outcome: flow.Acked},
+		{Seq: 1, ID: m[1].ID, Attempt: m[1].Attempt, Outcome: flow.Dead, Fault: fault},
+		{Seq: 2, ID: m[2].ID, Attempt: m[2].Attempt, Outcome: flow.Nacked, Fault: fault},
 	}
 	rdb.Set(ctx, p.deadKey, "in the way", 0)
 	s := settler{r: r, plan: p}
@@ -64,7 +64,8 @@ func TestCommitTwice(t *testing.T) {
 		t.Fatalf("delivered again: %+v, want %s", again, m[2].ID)
 	}
 	rdb.Del(ctx, p.deadKey)
-	settled = append(settled, flow.Settlement{Seq: 3, Meta: m[3], Outcome: flow.Nacked}) // given back unfinished
+	// The fourth is given back unfinished.
+	settled = append(settled, flow.Settlement{Seq: 3, ID: m[3].ID, Attempt: m[3].Attempt, Outcome: flow.Nacked})
 	if err := s.Commit(ctx, settled); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,10 @@ func TestCommitTwice(t *testing.T) {
 		t.Errorf("%d dead letters, want 1", n)
 	}
 	// The next life of the same entry is settled like any other.
-	if err := s.Commit(ctx, []flow.Settlement{{Seq: 4, Meta: again, Outcome: flow.Acked}, {Seq: 5, Meta: read(1)[0], Outcome: flow.Dropped}}); err != nil {
+	settled = []flow.Settlement{
+		{Seq: 4, ID: again.ID, Outcome: flow.Acked}, {Seq: 5, ID: read(1)[0].ID, Outcome: flow.Dropped},
+	}
+	if err := s.Commit(ctx, settled); err != nil {
 		t.Fatal(err)
 	}
 	if n := rdb.XPending(ctx, key, "g").Val().Count; n != 0 {
@@ -105,8 +109,8 @@ func TestFault_O3_DeadLettersSayWhy(t *testing.T) {
 	s := settler{plan: &streamPlan{}}
 	fault := &flow.Fault{Graph: "shop", Stage: "price", Err: errors.New("no such article")}
 	s.sort([]flow.Settlement{
-		{Meta: &flow.Meta{ID: "1-0", Attempt: 3}, Outcome: flow.Dead, Fault: fault},
-		{Meta: &flow.Meta{ID: "2-0"}, Outcome: flow.Dead},
+		{ID: "1-0", Attempt: 3, Outcome: flow.Dead, Fault: fault},
+		{ID: "2-0", Outcome: flow.Dead},
 	})
 	if s.why.ID != "1-0" || s.why.Stage != "price" || s.why.Attempts != 3 || s.why.Error != "no such article" {
 		t.Errorf("%+v", s.why)

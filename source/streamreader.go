@@ -263,18 +263,18 @@ func (s *settler) sort(settled []flow.Settlement) {
 	for i := range settled {
 		st := &settled[i]
 		if st.Lost { // even if this reader has the entry again: the new delivery is settled by itself
-			s.late = append(s.late, st.Meta.ID)
+			s.late = append(s.late, st.ID)
 			continue
 		}
 		switch st.Outcome {
 		case flow.Acked, flow.Dropped:
-			s.acks = append(s.acks, st.Meta.ID)
+			s.acks = append(s.acks, st.ID)
 			continue
 		case flow.Dead:
 			s.letters = append(s.letters, s.letter(st))
 			continue
 		}
-		if st.Fault != nil && s.plan.maxDeliveries > 0 && st.Meta.Attempt >= s.plan.maxDeliveries {
+		if st.Fault != nil && s.plan.maxDeliveries > 0 && st.Attempt >= s.plan.maxDeliveries {
 			s.letters = append(s.letters, s.letter(st))
 			continue
 		}
@@ -282,14 +282,14 @@ func (s *settler) sort(settled []flow.Settlement) {
 			continue
 		}
 		if st.Unbegun {
-			s.unbegun, s.back = append(s.unbegun, st.Meta.ID), append(s.back, st.Seq)
+			s.unbegun, s.back = append(s.unbegun, st.ID), append(s.back, st.Seq)
 			continue
 		}
 		after := time.Duration(0) // given back unfinished: any reader may have it at once
 		if st.Fault != nil {
 			after = st.Fault.After
 		}
-		s.nacks, s.delays, s.seqs = append(s.nacks, st.Meta.ID), append(s.delays, after), append(s.seqs, st.Seq)
+		s.nacks, s.delays, s.seqs = append(s.nacks, st.ID), append(s.delays, after), append(s.seqs, st.Seq)
 	}
 }
 
@@ -330,12 +330,12 @@ func (s *settler) letter(st *flow.Settlement) reader.DeadLetter {
 			reason.Stack = string(panicked.Stack)
 		}
 	}
-	reason.Attempts, reason.ID, reason.Time = int64(st.Meta.Attempt), st.Meta.ID, time.Now()
+	reason.Attempts, reason.ID, reason.Time = int64(st.Attempt), st.ID, time.Now()
 	reason.Key, reason.Group = s.plan.group.Key, s.plan.group.Group
 	if len(s.letters) == 0 {
 		s.why = reason
 	}
-	return reader.DeadLetter{ID: st.Meta.ID, Extra: reason.Fields()}
+	return reader.DeadLetter{ID: st.ID, Extra: reason.Fields()}
 }
 
 // leases reports lost leases to the graph, once the graph has set its function.

@@ -71,7 +71,7 @@ func run(ctx context.Context, o options) error {
 	var again atomic.Int64
 	g := count(rdb, s, o, flow.Log(log), flow.OnEvent(flow.Hooks{Committed: func(_ string, settled []flow.Settlement) {
 		for i := range settled {
-			if settled[i].Meta.Attempt > 1 {
+			if settled[i].Attempt > 1 {
 				again.Add(1)
 			}
 		}

@@ -124,12 +124,12 @@ func (r *feedReader[T]) settle(settled []flow.Settlement) {
 			)
 			continue
 		}
-		if s.Meta.ID != d.meta.ID {
-			f.problem("feed: entry %d settled with the id %q, want %q", s.Seq, s.Meta.ID, d.meta.ID)
+		if s.ID != d.meta.ID {
+			f.problem("feed: entry %d settled with the id %q, want %q", s.Seq, s.ID, d.meta.ID)
 		}
 		d.settled = true
 		f.open--
-		rec := Settlement[T]{Value: d.value, Meta: *s.Meta, Attempt: d.attempt, Outcome: s.Outcome, Err: s.Err()}
+		rec := Settlement[T]{Value: d.value, Meta: s.Meta(), Attempt: d.attempt, Outcome: s.Outcome, Err: s.Err()}
 		if s.Fault != nil {
 			rec.After = s.Fault.After
 		}

@@ -131,9 +131,9 @@ func (m memoryReader) Commit(_ context.Context, settled []flow.Settlement) error
 		return err
 	}
 	for _, s := range settled {
-		id, err := strconv.Atoi(s.Meta.ID)
+		id, err := strconv.Atoi(s.ID)
 		if err != nil {
-			return flow.Permanent(fmt.Errorf("memory: id %q: %w", s.Meta.ID, err))
+			return flow.Permanent(fmt.Errorf("memory: id %q: %w", s.ID, err))
 		}
 		e := m.pending[id]
 		delete(m.pending, id)
