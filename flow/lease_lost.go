@@ -59,8 +59,8 @@ func (s *slab) lose(ids map[string]bool) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.records {
-		if c := &s.cells[i]; ids[s.records[i].id] && c.more.Load() > settled {
-			c.worst.Or(lostBit)
+		if ids[s.records[i].id] && s.shares(i) > settled {
+			s.cells[i].worst.Or(lostBit)
 			n++
 		}
 	}

@@ -64,6 +64,10 @@ func FuzzLease(f *testing.F) {
 			if o != Acked {
 				f = &Fault{Err: errors.New(o.String())}
 			}
+			if o == Acked && len(program)%2 == 0 {
+				ackAll(&dirty, []Message[int]{{lease: sh.lease}})
+				return
+			}
 			sh.lease.release(o, f, &dirty)
 		}
 		for _, b := range program {
@@ -108,4 +112,45 @@ func FuzzLease(f *testing.F) {
 			t.Fatal("a settled lease took a share")
 		}
 	})
+}
+
+// ackAll settles each lease once, whichever shares it has, in any order.
+func TestAckAll(t *testing.T) {
+	ses := &session{wakeup: make(chan struct{}, 1)}
+	s := newSlab(200, ses)
+	var dirty dirtySessions
+	var chunk []Message[int]
+	add := func(l lease) { chunk = append(chunk, Message[int]{lease: l}) }
+	for i := range 198 {
+		add(lease{slab: s, at: int32(i ^ 1)})
+	}
+	shared, failed, held := lease{slab: s, at: 70}, lease{slab: s, at: 71}, lease{slab: s, at: 72}
+	shared.share(1)
+	add(shared)
+	add(lease{})
+	failed.share(1)
+	failed.release(Nacked, nil, &dirty)
+	held.share(1)
+	j := newSlab(1, nil)
+	j.members = []lease{{slab: s, at: 198}, {slab: s, at: 199}}
+	add(lease{slab: j})
+	ackAll(&dirty, chunk)
+
+	h := settledBatch{wanted: true}
+	s.collect(&h, false)
+	if h.n != 199 || h.by[Acked] != 198 || h.by[Nacked] != 1 || s.left != 1 {
+		t.Errorf("settled %d, %v, left %d", h.n, h.by, s.left)
+	}
+	if (lease{slab: s, at: 3}).share(1) {
+		t.Error("a settled lease took a share")
+	}
+	ackAll(&dirty, []Message[int]{{lease: held}})
+	s.collect(&h, false)
+	seen := make(map[uint64]int)
+	for _, st := range h.settled {
+		seen[st.Seq]++
+	}
+	if len(seen) != 200 || h.n != 200 || s.left != 0 {
+		t.Errorf("%d of 200 settled in %d settlements, left %d", len(seen), h.n, s.left)
+	}
 }

@@ -61,15 +61,15 @@ type Settlement struct {
 	ID      string
 	Attempt int
 	Outcome Outcome
-	// Fault is the worst fault. It is nil if the outcome is Acked, and for entries given back
-	// unfinished or refused because a stage had ended.
-	Fault *Fault
 	// Lost means that the source's Reader reported the entry's lease as lost before the entry
 	// settled: see Leaser.
 	Lost bool
 	// Unbegun means that the entry was given back before a handler began it, or while it was held
 	// at a stop. The outcome is Nacked. A source that counts deliveries does not count this one.
 	Unbegun bool
+	// Fault is the worst fault. It is nil if the outcome is Acked, and for entries given back
+	// unfinished or refused because a stage had ended.
+	Fault *Fault
 
 	meta *record
 }
