@@ -10,6 +10,7 @@ type edge[T any] struct {
 	size    int
 	senders atomic.Int32
 	stats   *edgeStats
+	lending[T]
 
 	deal  func(*lane, []Message[T]) // passes a chunk of a source to workers at once; nil: the edge is read
 	over  func()                    // is called after the last sender; may be nil
@@ -91,14 +92,16 @@ func readEdge[T any](b *builder, e *edge[T], to chain[T]) {
 		la := newLane(b.run)
 		la.raw = e.raw
 		push := to.open(la)
-		all := func(chunk []Message[T]) {
+		r := &reading[T]{edge: e, la: la}
+		r.pushAll = func(chunk []Message[T]) {
 			pushAll(la, chunk, push)
 			e.stats.worked(len(chunk))
 		}
 		if e.gives {
-			all = inGrains(la, e.stats, push)
+			r.pushAll = inGrains(la, e.stats, push)
 		}
-		return la.live(func() error { return consume(la, e, all) })
+		e.reader.Store(r)
+		return la.live(r.consume)
 	})
 }
 
@@ -201,14 +204,16 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool, drain <-chan st
 	return true
 }
 
-// pass sends a chunk of a source, or deals it to the workers behind the edge.
+// pass passes on a chunk of a source: to the workers behind the edge, to the lane behind it if that is
+// idle, or through the edge.
 func (e *edge[T]) pass(la *lane, chunk []Message[T], drain <-chan struct{}) {
-	if e.deal == nil {
+	switch {
+	case e.deal != nil:
+		e.stats.sent(len(chunk))
+		e.deal(la, chunk)
+	case !e.lend(la, chunk):
 		e.send(la, chunk, true, drain)
-		return
 	}
-	e.stats.sent(len(chunk))
-	e.deal(la, chunk)
 }
 
 // freshChunk is the room of a new chunk. It grows with what it carries: chunks of many workers are

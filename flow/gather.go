@@ -251,9 +251,9 @@ func (s *gatherStage[T, U]) await(wanted []int) int {
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.C)})
 	}
 	cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.wake)})
-	began := s.la.rest()
+	s.la.rest()
 	i, v, ok := reflect.Select(cases)
-	s.la.resume(began)
+	s.la.resume()
 	switch {
 	case i == 0:
 		s.la.aborted = true

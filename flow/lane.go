@@ -7,7 +7,8 @@ import (
 )
 
 // lane is one goroutine's life of a chain of fused stages: their state, their buffered and held
-// messages, and the settlements not reported yet. All of it is owned by that goroutine.
+// messages, and the settlements not reported yet. All of it is owned by that goroutine, which lends it
+// while it waits for input: see lend.
 //
 // Idea of flushing: nothing waits for a chunk to fill. When the lane's input is empty, it passes on
 // its buffers before it blocks. While input keeps coming, the lane reads the clock every few
@@ -18,9 +19,9 @@ type lane struct {
 	ctx   context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
 	dirty dirtySessions
 	meter
+	turns
 
 	stages []*stageBase
-	wake   chan struct{} // holds a token after a hold was ended, which any goroutine may do
 
 	// aborted is set when the lane must stop. Messages pushed after that go back to their source.
 	aborted bool
@@ -73,7 +74,7 @@ const (
 )
 
 func newLane(r *Running) *lane {
-	return &lane{run: r, ctx: r.hard, wake: make(chan struct{}, 1), meter: meter{waiting: true}}
+	return &lane{run: r, ctx: r.hard, turns: newTurns(), meter: meter{waiting: true}}
 }
 
 // wake puts a token into a channel that holds one.
@@ -254,62 +255,20 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	}
 	la.settleStrays()
 	la.flush(true)
-	var due <-chan time.Time
-	if at := la.nextAlarm(); !at.IsZero() {
-		t := time.NewTimer(time.Until(at))
-		defer t.Stop()
-		due = t.C
-	}
-	began := la.rest()
-	defer la.resume(began)
+	due, stopped := la.alarmed(), false
+	la.rest()
 	select {
 	case v, ok = <-in:
-		return v, ok, false
 	case <-due:
-		return v, true, true
+		ok, again = true, true
 	case <-la.wake:
-		return v, true, true
+		ok, again = true, true
 	case <-la.ctx.Done():
-		la.aborted = true
-		return v, false, false
+		stopped = true
 	}
-}
-
-// rest is called before the lane blocks for input, and resume after it.
-func (la *lane) rest() (began time.Time) {
-	began = time.Now()
-	la.haltFor(nil, true, began)
-	return began
-}
-
-func (la *lane) resume(began time.Time) {
-	la.clock = time.Now()
-	la.steps, la.looked = 0, 0
-	la.except(la.clock.Sub(began))
-}
-
-// consume is the body of a lane that reads an edge. It pushes each chunk down the chain until the
-// edge is closed.
-func consume[T any](la *lane, e *edge[T], pushAll func([]Message[T])) error {
-	for {
-		if err := la.ring(); err != nil {
-			return err
-		}
-		chunk, ok, again := receive(la, e.ch)
-		if again {
-			continue
-		}
-		if !ok || la.aborted {
-			giveBack(la, chunk)
-			return nil
-		}
-		pushAll(chunk)
-		e.recycle(chunk)
-		la.dirty.tell()
-		if la.aborted {
-			return nil
-		}
-	}
+	la.resume()
+	la.aborted = la.aborted || stopped
+	return v, ok, again
 }
 
 // pushAll pushes a chunk in batches, between which the lane reads the clock. If the lane is aborted

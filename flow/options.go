@@ -312,7 +312,8 @@ type Traits struct {
 	// given back. When the graph drains, messages that no handler has begun go back to the source
 	// and are not finished first: see Settlement.Unbegun. The source also limits its read-ahead to
 	// the entries that the stages behind it settle in about a second or hold, so that other
-	// processes get their share. GivesBack includes Redelivers.
+	// processes get their share. While few entries arrive and are handled quickly, the stages behind
+	// the source handle them on the goroutine that calls Read. GivesBack includes Redelivers.
 	GivesBack bool
 	// DeadLetters means that the source's committer stores Dead entries. For any other source, a
 	// Dead entry stops the graph.
