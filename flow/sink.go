@@ -8,7 +8,8 @@ import (
 )
 
 // Writer is the running part of a sink. NewSink makes a new one for each life of the sink and for
-// each of its workers. Optional interfaces: Opener, Flusher, Closer.
+// each of its workers. Optional interfaces: Opener, Flusher, Closer,
+// Counter.
 type Writer[T any] interface {
 	// Write writes a chunk, in order. If it returns nil, all messages are written, and this sink
 	// acknowledges each of them. A *WriteError reports which messages are not written. Any other
@@ -134,6 +135,7 @@ func (s *sinkStage[T]) start() error {
 			return err
 		}
 	}
+	s.st.extra.begin(w)
 	s.w = w
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -128,6 +129,9 @@ type StageSnapshot struct {
 	Nacked   uint64 `json:"nacked"`
 	Dead     uint64 `json:"dead"`
 	Restarts uint64 `json:"restarts"`
+	Workers  int    `json:"workers"`
+	// Counts are what its Reader or Writer counts, by name: see Counter.
+	Counts map[string]uint64 `json:"counts,omitempty"`
 
 	// Busy is how long the stage has worked, summed over its goroutines, including waits inside its
 	// handler. Sources, and stages that have not been measured yet, have nil, which is null in
@@ -154,8 +158,8 @@ type EdgeSnapshot struct {
 }
 
 // Snapshot returns the current state of the graph. It asks the sources' backends for lag and
-// pending, if they can report them, and waits for that until ctx is done. If ctx is already done,
-// it does not ask.
+// pending, all at once, if they can report them, and waits for that until ctx is done. If ctx is
+// already done, it does not ask.
 func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	s := Snapshot{Graph: r.graph.name, State: r.State(), Uptime: time.Since(r.started)}
 	if s.State == Draining {
@@ -167,7 +171,14 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	}
 	r.mu.Unlock()
 	for _, src := range r.sources {
-		s.Sources = append(s.Sources, src.snapshot(ctx))
+		s.Sources = append(s.Sources, src.snapshot())
+	}
+	if ctx.Err() == nil {
+		var asked sync.WaitGroup
+		for i, src := range r.sources {
+			asked.Go(func() { src.meter(ctx, &s.Sources[i]) })
+		}
+		asked.Wait()
 	}
 	blocked := make(map[*node]time.Duration)
 	for _, e := range r.edges {
@@ -194,6 +205,7 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 			Faults: st.faults.Load(), Retries: st.retries.Load(), Dropped: st.ended[Dropped].Load(),
 			Nacked: st.ended[Nacked].Load(), Dead: st.ended[Dead].Load(), Restarts: st.restarts.Load(),
 			Busy: busy[st], Blocked: blocked[n], Retrying: st.retrying.sum(),
+			Workers: n.workers, Counts: st.extra.sum(),
 		})
 	}
 	s.Bottleneck = r.bottleneck(busy, calls, s.Uptime)
@@ -313,7 +325,7 @@ func (r *Running) bottleneck(
 // limiting is the share of the time above which a goroutine may limit the graph.
 const limiting = 0.5
 
-func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
+func (s *sourceRun) snapshot() SourceSnapshot {
 	s.mu.Lock()
 	sn := SourceSnapshot{
 		Name: s.name, MaxInFlight: s.node.maxInFlight, ReadAhead: s.pace.window,
@@ -333,13 +345,24 @@ func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
 		}
 		ses.mu.Unlock()
 	}
-	if len(sessions) == 0 || ctx.Err() != nil {
-		return sn
-	}
-	if m, ok := sessions[len(sessions)-1].reader.(Meter); ok {
-		if lag, pending, err := m.Meter(ctx); err == nil {
-			sn.Lag, sn.Pending = lag, pending
-		}
-	}
 	return sn
+}
+
+// meter asks the newest Reader for lag and pending.
+func (s *sourceRun) meter(ctx context.Context, sn *SourceSnapshot) {
+	s.mu.Lock()
+	var newest any
+	if n := len(s.sessions); n > 0 {
+		newest = s.sessions[n-1].reader
+	}
+	s.mu.Unlock()
+	if m, ok := newest.(Meter); ok {
+		_ = guard(ctx, func(ctx context.Context) error {
+			lag, pending, err := m.Meter(ctx)
+			if err == nil {
+				sn.Lag, sn.Pending = lag, pending
+			}
+			return err
+		})
+	}
 }

@@ -10,7 +10,7 @@ import (
 
 // Reader is the running part of a source. NewSource makes a new one for each life of the source.
 // One goroutine at a time uses it, except for Commit. Optional interfaces: Opener, Committer,
-// Closer, Meter, Leaser, Prober.
+// Closer, Meter, Leaser, Prober, Counter.
 type Reader[T any] interface {
 	// Read adds messages to the intake: at least one, and at most as many as the intake has room
 	// for. It blocks until there is one, the context is done, or the source has ended (io.EOF, with
@@ -211,6 +211,7 @@ func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) 
 			return nil, err
 		}
 	}
+	s.extra.begin(r)
 	s.opened.Store(true)
 	return in, nil
 }

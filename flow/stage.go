@@ -14,6 +14,7 @@ type stageRun struct {
 	name   string
 	policy Policy
 	stageCounts
+	extra    counters     // of its Readers and Writers
 	measured atomic.Bool  // busy is valid
 	busy     atomic.Int64 // nanoseconds it worked in lanes that have ended, without writes
 	writes   waits        // of a sink, for its Writer
@@ -36,6 +37,7 @@ func (st *stageRun) fail(err error) {
 
 // close closes a Reader or Writer, if it is a Closer.
 func (st *stageRun) close(ctx context.Context, endpoint any) {
+	defer st.extra.end(endpoint)
 	c, ok := endpoint.(Closer)
 	if !ok {
 		return

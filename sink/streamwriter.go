@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -37,6 +36,8 @@ type streamWriter[T any] struct {
 	env    redisio.Envelope
 	errs   []error // per message of the chunk; nil if none failed
 	ids    idMaker
+
+	counts streamCounts
 }
 
 // Open connects. A failure is permanent, because retries of the first connection are the purpose of
@@ -225,40 +226,6 @@ func (s *streamWriter[T]) reset() {
 	s.unknown = nil
 	if cap(s.buf) > maxKept {
 		s.buf = nil
-	}
-}
-
-// tell calls the hook. A panic in it does not fail the messages.
-func (s *streamWriter[T]) tell(r StreamRetry) {
-	if s.cfg.OnRetry == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			slog.Error("sink: callback panicked", "callback", "StreamConfig.OnRetry", "panic", fmt.Sprint(v),
-				"stack", string(debug.Stack()))
-		}
-	}()
-	s.cfg.OnRetry(r)
-}
-
-// event logs an event of the writer and passes it to the hook. It runs in Write.
-func (s *streamWriter[T]) event(e redisio.Event) {
-	if s.log != nil {
-		attrs := []any{"key", e.Key}
-		if e.Group != "" {
-			attrs = append(attrs, "group", e.Group)
-		}
-		if e.Count > 0 {
-			attrs = append(attrs, "entries", e.Count)
-		}
-		if e.Err != nil {
-			attrs = append(attrs, "error", e.Err)
-		}
-		s.log.Warn("stream: "+e.Kind.String(), attrs...)
-	}
-	if s.cfg.OnEvent != nil {
-		s.cfg.OnEvent(e) // the writer recovers its panics
 	}
 }
 

@@ -83,6 +83,9 @@ func (s *streamReader[T]) Meter(ctx context.Context) (lag, pending int64, err er
 	return info.Lag, info.Pending, nil
 }
 
+// Counts reports the numbers of events, see flow.Counter.
+func (s *streamReader[T]) Counts(add func(name string, n uint64)) { s.events.report(groupKinds, add) }
+
 // Ready reports to a readiness probe whether Redis answers (see flow.Prober).
 func (s *streamReader[T]) Ready() error {
 	if !s.open.Load() {

@@ -96,6 +96,9 @@ func (t *tailReader[T]) Close(ctx context.Context) error {
 	return t.r.Close(ctx)
 }
 
+// Counts reports the numbers of events, see flow.Counter.
+func (t *tailReader[T]) Counts(add func(name string, n uint64)) { t.events.report(tailKinds, add) }
+
 // Ready reports to a readiness probe whether Redis answers.
 func (t *tailReader[T]) Ready() error {
 	if t.r == nil {
