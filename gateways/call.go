@@ -117,7 +117,8 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 }
 
 // stream sends a request and passes the parts of its reply to each until that returns false.
-func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
+func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) (err error) {
+	defer c.stats.streams.since(ctx, time.Now(), &err)
 	if c.speech.keys.Control == "" {
 		return &redisio.ConfigError{
 			Type:    "Stream",

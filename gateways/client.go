@@ -44,6 +44,7 @@ type Client struct {
 	crowd   crowd
 	trimmer trimmer
 	running atomic.Pointer[flow.Running]
+	stats   clientCounters
 }
 
 // NewClient creates a client for the services of a topic. It does no I/O. Mistakes in its arguments
@@ -86,6 +87,9 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	return c
 }
 
+// Topic returns the key of the stream of requests.
+func (c *Client) Topic() string { return c.speech.keys.Requests }
+
 // Validate reports all mistakes in the client's arguments. It needs no server.
 func (c *Client) Validate() error { return c.err }
 
@@ -112,7 +116,8 @@ func (c *Client) Ready() error {
 // *redisio.TooLargeError, and the cause of a cancelled context, which also cancels the handler. An
 // ErrTimeout that also is ErrUnavailable reports that the request was not sent. The client sets the
 // request's ID, Attempt and traceparent, unless they are set.
-func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
+func (c *Client) Do(ctx context.Context, r Request) (_ Response, err error) {
+	defer c.stats.calls.since(ctx, time.Now(), &err)
 	until, own := c.until(ctx, r.Timeout)
 	p, err := c.ask(ctx, until, &r)
 	if err != nil {
@@ -148,7 +153,8 @@ func (c *Client) giveUp(id string, p *pending, err error) error {
 // Send sends a request that is not answered. It returns when Redis has stored the request. One
 // process of the service handles it, and it is redelivered if that fails. It expires after
 // ClientConfig.SendExpiry.
-func (c *Client) Send(ctx context.Context, r Request) error {
+func (c *Client) Send(ctx context.Context, r Request) (err error) {
+	defer c.stats.sends.since(ctx, time.Now(), &err)
 	until, own := c.until(ctx, r.Timeout)
 	if own {
 		var cancel context.CancelFunc

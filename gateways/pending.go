@@ -138,10 +138,13 @@ func (c *calls) receive(chunk []flow.Message[Response]) {
 }
 
 // busy reports whether calls are waiting.
-func (c *calls) busy() bool {
+func (c *calls) busy() bool { return c.count() > 0 }
+
+// count returns how many calls are waiting.
+func (c *calls) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.waiting) > 0
+	return len(c.waiting)
 }
 
 // abandon fails all waiting calls. It passes each to left.

@@ -257,6 +257,9 @@ func (s *Service) fixed(what string) bool {
 	return m.Err() != nil
 }
 
+// Topic returns the key of the stream of requests.
+func (s *Service) Topic() string { return s.topic.Requests }
+
 // Types returns the types of requests that have a handler, sorted.
 func (s *Service) Types() []string {
 	types := make([]string, 0, len(s.handlers))

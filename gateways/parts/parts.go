@@ -22,6 +22,7 @@ import (
 // concurrent use.
 type Set struct {
 	mu          sync.Mutex
+	observers   []flow.Observer
 	watched     []*flow.Running
 	supervisors []*flow.Supervisor
 	services    []*gateways.Service
@@ -70,16 +71,27 @@ func add[P comparable](s *Set, to *[]P, part P) *Set {
 // A graph that has ended stays until another of its name starts.
 func (s *Set) Watch(ctx context.Context) context.Context { return flow.WithObserver(ctx, (*watch)(s)) }
 
+// Observe tells o of each graph that starts with a context of Watch from now on.
+func (s *Set) Observe(o flow.Observer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.observers = append(s.observers, o)
+}
+
 // watch hides Started from users of a Set.
 type watch Set
 
 // Started adds a graph, and removes those of its name that have ended.
 func (w *watch) Started(r *flow.Running) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	observers := w.observers
 	w.watched = append(slices.DeleteFunc(w.watched, func(old *flow.Running) bool {
 		return old.State() == flow.Ended && old.Graph().Name() == r.Graph().Name()
 	}), r)
+	w.mu.Unlock()
+	for _, o := range observers {
+		o.Started(r)
+	}
 }
 
 // Graphs returns the graphs of the set, sorted by name.

@@ -70,3 +70,22 @@ func ExampleSet_Watch() {
 	}
 	// Output: orders ended
 }
+
+// observed are the names of graphs that an observer was told of.
+type observed []string
+
+func (o *observed) Started(r *flow.Running) { *o = append(*o, r.Graph().Name()) }
+
+func ExampleSet_Observe() {
+	show := parts.New()
+	var seen observed
+	show.Observe(&seen)
+	ctx := show.Watch(context.Background())
+	for _, name := range []string{"orders", "bills"} {
+		if err := flow.New(name, flow.To(source.Of(1, 2), sink.Discard[int]())).Run(ctx); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(seen)
+	// Output: [orders bills]
+}

@@ -217,6 +217,9 @@ func (c Config) validate() error {
 	return m.Err()
 }
 
+// Key returns the Key of the Config, "" with Feed.
+func (g *Handler) Key() string { return g.cfg.Key }
+
 // Validate reports all mistakes in the handler's arguments. It needs no server.
 func (g *Handler) Validate() error { return g.err }
 

@@ -100,6 +100,7 @@ func requestOfQ[Q any](p *plan.Plan[Q], in *incoming, q Q) (gateways.Request, er
 // Endpoint is the http.Handler of a route.
 type Endpoint struct {
 	client  *gateways.Client
+	typ     string
 	cfg     endpointConfig
 	request func(*incoming) (gateways.Request, error)
 	needs   []string // values that the path must have
@@ -109,7 +110,7 @@ type Endpoint struct {
 }
 
 func newEndpoint[Q any](kind string, c *gateways.Client, typ string, opts []Option) (*Endpoint, plan.Plan[Q]) {
-	e := &Endpoint{client: c, cfg: defaultEndpoint()}
+	e := &Endpoint{client: c, typ: typ, cfg: defaultEndpoint()}
 	for _, o := range opts {
 		switch o := o.(type) {
 		case gateways.CallOption:
@@ -129,6 +130,25 @@ func newEndpoint[Q any](kind string, c *gateways.Client, typ string, opts []Opti
 	e.cfg.validate(m)
 	e.err = m.Err()
 	return e, p
+}
+
+// Type returns the type of the requests that the route sends.
+func (e *Endpoint) Type() string { return e.typ }
+
+// Topic returns the topic of the route's client.
+func (e *Endpoint) Topic() string {
+	if e.client == nil {
+		return ""
+	}
+	return e.client.Topic()
+}
+
+// Pattern returns the mux's pattern of the last request, "" before the first.
+func (e *Endpoint) Pattern() string {
+	if p := e.seen.Load(); p != nil {
+		return p.text
+	}
+	return ""
 }
 
 // Validate reports all mistakes in the route's configuration. An Endpoint with mistakes answers

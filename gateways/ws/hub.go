@@ -75,6 +75,9 @@ func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
 	return h
 }
 
+// Name returns the hub's name.
+func (h *Hub) Name() string { return h.name }
+
 // Validate reports all mistakes in the arguments of NewHub, without contacting Redis.
 func (h *Hub) Validate() error { return h.err }
 

@@ -1,0 +1,101 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+)
+
+func counts(all [gateways.CallOutcomes]gateways.Latency) map[string]uint64 {
+	m := make(map[string]uint64)
+	for i, l := range all {
+		if l.Count > 0 {
+			m[gateways.CallOutcome(i).String()] = l.Count
+		}
+	}
+	return m
+}
+
+func TestClientStats(t *testing.T) {
+	s := rig.NewStand(t)
+	began := make(chan struct{}, 1)
+	svc := s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+		gateways.HandleVoid(svc, "fail", func(context.Context, string) error {
+			return gateways.Errorf(gateways.CodeNotFound, "no such thing")
+		})
+		gateways.HandleVoid(svc, "full", func(context.Context, string) error {
+			return gateways.Errorf(gateways.CodeOverloaded, "later")
+		})
+		gateways.HandleVoid(svc, "hang", func(ctx context.Context, _ string) error {
+			began <- struct{}{}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		gateways.HandleStream(svc, "parts", func(ctx context.Context, n int, send func(int) error) error {
+			return errors.Join(send(n), send(n+1))
+		})
+	})
+	c := s.Client(t, gateways.ClientConfig{})
+	if svc.Topic() != s.Topic || c.Topic() != s.Topic {
+		t.Errorf("topics %q and %q, want %q", svc.Topic(), c.Topic(), s.Topic)
+	}
+	call := func(ctx context.Context, typ, body string) error {
+		_, err := gateways.Call[string, string](c, typ)(ctx, body)
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() { <-began; cancel(errors.New("changed my mind")) }()
+	late := func() error {
+		ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer stop()
+		return call(ctx, "hang", "x")
+	}
+	for _, err := range []error{call(t.Context(), "fail", "x"), call(t.Context(), "full", "x"), call(ctx, "hang", "x"),
+		late(), call(t.Context(), "echo", strings.Repeat("x", 2<<20))} {
+		if err == nil {
+			t.Error("a call succeeded")
+		}
+	}
+	send := gateways.Send[string](c, "echo")
+	if err := errors.Join(call(t.Context(), "echo", "x"), send(t.Context(), "x")); err != nil {
+		t.Error(err)
+	}
+	for _, err := range gateways.Stream[int, int](c, "parts")(t.Context(), 1) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	got := c.Stats()
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_ = call(t.Context(), "echo", "x")
+	want := map[string]uint64{"answered": 1, "failed": 1, "overloaded": 1, "cancelled": 1, "timed_out": 1, "invalid": 1}
+	if diff := cmp.Diff(want, counts(got.Calls)); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]uint64{"answered": 1}, counts(got.Sends)); diff != "" {
+		t.Errorf("sends (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]uint64{"answered": 1}, counts(got.Streams)); diff != "" {
+		t.Errorf("streams (-want +got):\n%s", diff)
+	}
+	if got.Waiting != 0 {
+		t.Errorf("%d calls wait", got.Waiting)
+	}
+	took := got.Calls[gateways.CallTimedOut]
+	if took.Sum < 19*time.Millisecond || took.Buckets[0] != 0 {
+		t.Errorf("the call that timed out after 20ms has the latency %+v", took)
+	}
+	if after := counts(c.Stats().Calls); after["unavailable"] != 1 {
+		t.Errorf("a call of a closed client is counted as %v", after)
+	}
+}
