@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -86,6 +87,17 @@ func (s State) String() string {
 
 // MarshalText returns the state's name, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a state's name.
+func (s *State) UnmarshalText(text []byte) error {
+	for known := Starting; known <= Ended; known++ {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("flow: unknown state %.20q: use starting, active, paused, draining or ended", text)
+}
 
 // Start starts the graph and returns at once. When ctx is done the graph drains, as in Run.
 // Handlers see the values of ctx.

@@ -93,6 +93,8 @@ type Bottleneck struct {
 	Stage  string  `json:"stage"`
 	Share  float64 `json:"share"`  // share of the uptime that the stage was busy, 0 to 1; with Workers: the average
 	Reason string  `json:"reason"` // a sentence
+	// Stuck is how long a call of the stage has not returned, if that is why it is the bottleneck.
+	Stuck time.Duration `json:"stuck,omitempty"`
 }
 
 // SourceSnapshot is the state of a source: its credits and settlements.
@@ -306,6 +308,7 @@ func (r *Running) bottleneck(
 		for i, st := range stuck.of {
 			names[i] = strconv.Quote(st.name)
 		}
+		b.Stuck = stuck.runs
 		b.Reason = fmt.Sprintf("a call of %s has not returned for %v",
 			strings.Join(names, " or "), stuck.runs.Round(time.Millisecond))
 		return b

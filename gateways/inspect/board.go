@@ -1,0 +1,132 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// board has the newest reports of all processes, and a few older ones to compare them to.
+type board struct {
+	mu        sync.Mutex
+	here      string // the id of this process
+	processes map[string]*process
+	fresh     time.Time // of the last refresh
+	notice    string    // of the last refresh: why not everything is known
+	views     map[string]*graphView
+	overview  *overview
+}
+
+// process is what is known of a process.
+type process struct {
+	reports []*Report // the newest last
+	seen    time.Time // when the newest was published, by this process's clock
+	gone    bool
+}
+
+// Rates compare reports of the last compareOver. Reports of this process are made each refreshEvery.
+const (
+	compareOver  = 4500 * time.Millisecond
+	refreshEvery = 950 * time.Millisecond
+	tooOld       = 15 * time.Second // to be compared to
+)
+
+// put adds the newest report of a process.
+func (b *board) put(r *Report) {
+	p := b.processes[r.Process]
+	if p == nil {
+		p = &process{}
+		b.processes[r.Process] = p
+	}
+	p.seen, p.gone = time.Now(), false
+	if n := len(p.reports); n > 0 {
+		switch last := p.reports[n-1]; {
+		case !r.At.After(last.At):
+			return
+		case r.At.Sub(last.At) > tooOld:
+			p.reports = nil
+		default: // of old reports only the counts matter
+			for i := range last.Graphs {
+				last.Graphs[i].Recent, last.Graphs[i].Blueprint.Stages, last.Graphs[i].Blueprint.Links = nil, nil, nil
+			}
+		}
+	}
+	p.reports = append(p.reports, r)
+	for len(p.reports) > 2 && r.At.Sub(p.reports[1].At) >= compareOver {
+		p.reports = slices.Delete(p.reports, 0, 1)
+	}
+}
+
+// newest returns the newest report, and the one to compare it to, which may be nil.
+func (p *process) newest() (now, was *Report) {
+	now = p.reports[len(p.reports)-1]
+	if len(p.reports) > 1 {
+		was = p.reports[0]
+	}
+	return now, was
+}
+
+// samples returns the samples of all graphs by name.
+func (b *board) samples() map[string][]sample {
+	all := make(map[string][]sample)
+	for _, id := range b.ids() {
+		p := b.processes[id]
+		now, was := p.newest()
+		for i := range now.Graphs {
+			g := &now.Graphs[i]
+			s := sample{process: id, gone: p.gone, now: g}
+			if was != nil {
+				s.was, s.span = sameRun(was, g), now.At.Sub(was.At)
+			}
+			all[g.Blueprint.Graph] = append(all[g.Blueprint.Graph], s)
+		}
+	}
+	return all
+}
+
+// sameRun returns the earlier report of the same run of a graph, or nil.
+func sameRun(was *Report, g *GraphReport) *GraphReport {
+	return find(was.Graphs, func(old GraphReport) bool {
+		return old.Snapshot.Graph == g.Snapshot.Graph && old.Snapshot.Uptime <= g.Snapshot.Uptime
+	})
+}
+
+// ids returns the sorted ids of the processes.
+func (b *board) ids() []string {
+	ids := make([]string, 0, len(b.processes))
+	for id := range b.processes {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(x, y string) int {
+		p, _ := b.processes[x].newest()
+		q, _ := b.processes[y].newest()
+		return cmp.Or(p.Started.Compare(q.Started), cmp.Compare(x, y))
+	})
+	return ids
+}
+
+// state is what one event sends to a page.
+type state struct {
+	*overview
+	Graph *graphView `json:"graph"` // the selected one; nil without one
+}
+
+// see returns the newest state, with details of one graph. It makes a new report if the last one is
+// no longer fresh, for all pages that are open.
+func (b *board) see(ctx context.Context, graph string, refresh func(context.Context, *board)) state {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.fresh) >= refreshEvery {
+		refresh(context.WithoutCancel(ctx), b) // also for the other pages
+		b.fresh = time.Now()
+		samples := b.samples()
+		b.views = make(map[string]*graphView, len(samples))
+		for name, of := range samples {
+			b.views[name] = viewOf(name, of, b.fresh)
+		}
+		b.overview = b.look()
+	}
+	return state{b.overview, b.views[graph]}
+}

@@ -1,0 +1,168 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways/parts"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// run runs a page until the returned function is called, or the test ends.
+func run(t *testing.T, p *Page) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	ended := false
+	end = func() {
+		if ended {
+			return
+		}
+		ended = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(end)
+	return end
+}
+
+// looks returns what the page of a process shows now.
+func looks(p *Page, graph string) state {
+	return p.board.see(context.Background(), graph, p.refresh)
+}
+
+func client(t *testing.T, addr string) *redis.Client {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+func TestProcessesShowEachOther(t *testing.T) {
+	srv := redistest.Start(t)
+	var pages [3]*Page
+	var ends [3]func()
+	for i := range pages {
+		show := parts.New()
+		started(t, show, orders("billing"))
+		started(t, show, broken(fmt.Sprintf("own %d", i)))
+		pages[i] = New(client(t, srv.Addr()), show, Config{App: "shop", Log: silentLog})
+		ends[i] = run(t, pages[i])
+	}
+	other := New(client(t, srv.Addr()), parts.New(), Config{App: "another"})
+	run(t, other)
+	redistest.Soon(t, "all are shown", func() bool { return len(looks(pages[0], "").Processes) == 3 })
+	redistest.Soon(t, "the rates are those of all", func() bool {
+		s := looks(pages[0], "billing")
+		return s.Graph != nil && len(s.Graph.Processes) == 3 && s.Graph.measured && len(s.Graphs) == 4
+	})
+	if n := len(looks(other, "").Processes); n != 1 {
+		t.Errorf("another application shows %d processes", n)
+	}
+
+	ends[2]() // leaves in order
+	redistest.Soon(t, "it has left", func() bool { return len(looks(pages[0], "").Processes) == 2 })
+
+	killed := pages[1].own.process // as if: its last report is old
+	rdb := client(t, srv.Addr())
+	gone := func() bool {
+		if err := rdb.ZAdd(t.Context(), pages[0].shared.index, redis.Z{Score: 1, Member: killed}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range looks(pages[0], "").Processes {
+			if p.ID == killed {
+				return p.Gone
+			}
+		}
+		return false
+	}
+	redistest.Soon(t, "it is gone", gone)
+}
+
+func TestRedisAway(t *testing.T) {
+	srv := redistest.Start(t)
+	show := parts.New()
+	started(t, show, orders("billing"))
+	p := New(client(t, srv.Addr()), show, Config{Log: silentLog})
+	run(t, p)
+	if s := looks(p, ""); s.Notice != "" {
+		t.Errorf("notice %q", s.Notice)
+	}
+	srv.Kill(t)
+	redistest.Soon(t, "the page says so", func() bool {
+		s := looks(p, "billing")
+		return strings.HasPrefix(s.Notice, "Redis does not answer") && s.Graph != nil && len(s.Processes) == 1
+	})
+}
+
+// Foreign values in the application's keys do no harm.
+func TestForeignReports(t *testing.T) {
+	rdb := redistest.Start(t).Client(t)
+	p := New(rdb, parts.New(), Config{})
+	for id, value := range map[string]string{"a": "no gzip", "b": "", "c": "\x1f\x8b"} {
+		rdb.ZAdd(t.Context(), p.shared.index, redis.Z{Score: 1e15, Member: id})
+		rdb.Set(t.Context(), p.shared.key+id, value, 0)
+	}
+	if s := looks(p, ""); len(s.Processes) != 1 || s.Notice != "" {
+		t.Errorf("%d processes, notice %q", len(s.Processes), s.Notice)
+	}
+}
+
+// The index forgets processes, and holds a bounded number of them.
+func TestIndexCleansItself(t *testing.T) {
+	rdb := redistest.Start(t).Client(t)
+	p := New(rdb, parts.New(), Config{})
+	for i := range 2 * maxProcesses {
+		rdb.ZAdd(t.Context(), p.shared.index, redis.Z{Score: float64(i), Member: fmt.Sprint(i)})
+	}
+	if err := p.shared.publish(t.Context(), p.own.collect(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if n := rdb.ZCard(t.Context(), p.shared.index).Val(); n != 1 {
+		t.Errorf("%d processes in the index", n)
+	}
+	for i := range 2 * maxProcesses {
+		rdb.ZAdd(t.Context(), p.shared.index, redis.Z{Score: 1e12 * 9, Member: fmt.Sprint(i)})
+	}
+	if err := p.shared.publish(t.Context(), p.own.collect(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if n := rdb.ZCard(t.Context(), p.shared.index).Val(); n > maxProcesses {
+		t.Errorf("%d processes in the index", n)
+	}
+	if ttl := rdb.PTTL(t.Context(), p.shared.key+p.own.process).Val(); ttl <= 0 || ttl > forgetAfter {
+		t.Errorf("the report is kept for %v", ttl)
+	}
+}
+
+func TestAccess(t *testing.T) {
+	srv := redistest.Start(t)
+	rules := append(Config{App: "shop"}.Access().Rules(), "on", ">secret")
+	if err := srv.Client(t).ACLSetUser(t.Context(), "page", rules...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(&redis.Options{
+		Addr: srv.Addr(), Username: "page", Password: "secret", DisableIdentity: true, MaxRetries: -1,
+	})
+	defer rdb.Close()
+	p := New(rdb, parts.New(), Config{App: "shop"})
+	if err := p.shared.publish(t.Context(), p.own.collect(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if s := looks(New(rdb, parts.New(), Config{App: "shop"}), ""); s.Notice != "" || len(s.Processes) != 2 {
+		t.Errorf("%d processes, notice %q", len(s.Processes), s.Notice)
+	}
+	if err := p.shared.leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := rdb.Set(t.Context(), "other", "x", 0).Err(); err == nil {
+		t.Error("it may write other keys")
+	}
+}
