@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways/app"
 	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/redisio/dead"
@@ -40,6 +41,8 @@ func run(ctx context.Context, orders int, addr string) error {
 	defer done()
 	slog.Info(where)
 
+	ctx, _, end := cli.Inspect(ctx, "billing", rdb, slog.Default())
+	defer end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	db := newDatabase()

@@ -38,6 +38,8 @@ func run(ctx context.Context, o *cli.Line, log *slog.Logger) error {
 		return err
 	}
 	defer done()
+	ctx, show, end := cli.Inspect(ctx, "chat", rdb, log)
+	defer end()
 	var parts []app.Part
 	if o.Works() {
 		g := workers(rdb, flow.Log(log))
@@ -47,6 +49,7 @@ func run(ctx context.Context, o *cli.Line, log *slog.Logger) error {
 	if o.Serves() {
 		site := newSite(rdb, log)
 		fmt.Println(site.hub.Graph().Mermaid())
+		show.Hub(site.hub)
 		parts = append(parts, site.hub, cli.Server(o.Address(), cli.Secure(site), web.ServerConfig{}, log))
 	}
 	return app.Run(ctx, parts...)

@@ -38,10 +38,13 @@ func crud(ctx context.Context, addr string, log *slog.Logger) error {
 		return err
 	}
 	defer done()
+	ctx, show, end := cli.Inspect(ctx, "crud", rdb, log)
+	defer end()
 	svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: log})
 	handle(svc, todo.New())
 	fmt.Println(svc.Graph().Mermaid())
 	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
+	show.Service(svc).Client(client)
 	// The server ends first, because its requests in flight need the service.
 	return app.Run(
 		ctx,

@@ -21,6 +21,8 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	defer done()
+	ctx, show, end := cli.Inspect(ctx, "game", rdb, log)
+	defer end()
 	var parts []app.Part
 	if o.Works() {
 		parts = append(parts, app.Func(func(ctx context.Context) error { return runWorld(ctx, rdb, o, log) }))
@@ -28,6 +30,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	if o.Serves() {
 		h := newHub(rdb, log)
 		fmt.Println(h.Graph().Mermaid())
+		show.Hub(h)
 		parts = append(parts, h, cli.Server(o.Address(), cli.Secure(handler(h)), web.ServerConfig{}, log))
 	}
 	return app.Run(ctx, parts...)

@@ -34,16 +34,21 @@ func hello(ctx context.Context, o *cli.Line, log *slog.Logger) error {
 		return err
 	}
 	defer done()
+	ctx, show, end := cli.Inspect(ctx, "hello", rdb, log)
+	defer end()
 	var parts []app.Part // end in reverse order: requests at the server need the processor
 	if o.Works() {
 		svc := processor(rdb, log)
 		fmt.Println(svc.Graph().Mermaid())
+		show.Service(svc)
 		parts = append(parts, svc)
 	}
 	if o.Serves() {
 		client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
 		mux := http.NewServeMux()
-		mux.Handle("GET /{$}", web.HTTP(client, "helloWorldEvent"))
+		route := web.HTTP(client, "helloWorldEvent")
+		mux.Handle("GET /{$}", route)
+		show.Client(client).Route(route)
 		parts = append(parts, app.Closing(client.Close), cli.Server(o.Address(), mux, web.ServerConfig{Log: log}, log))
 	}
 	return app.Run(ctx, parts...)

@@ -50,9 +50,12 @@ func notify(ctx context.Context, addr string, every time.Duration, log *slog.Log
 		return err
 	}
 	defer done()
+	ctx, show, end := cli.Inspect(ctx, "notify", rdb, log)
+	defer end()
 	pub := events.NewPublisher(rdb, topic, events.PublisherConfig{MaxLen: 1000})
 	publish := events.Publish[Note](pub, "note", gateways.Keyed(func(n Note) string { return n.To }))
 	feed := sse.New(rdb, sse.Config{Authenticate: userOf, Feed: feedOf, Log: log})
+	show.Events(feed)
 
 	parts := []app.Part{app.Closing(pub.Close), app.Closing(feed.Close)}
 	if every > 0 {

@@ -64,6 +64,8 @@ func run(ctx context.Context, o options) error {
 	screen, s := newScreen(os.Stderr), streamsOf(o.name)
 	log := screen.log()
 	log.Info(where)
+	ctx, _, end := cli.Inspect(ctx, "wordcount", rdb, log)
+	defer end()
 	defer context.AfterFunc(ctx, func() {
 		log.Info("interrupted: finishing what has been read (Ctrl-C again ends at once)")
 	})()
@@ -104,5 +106,10 @@ func run(ctx context.Context, o options) error {
 	if o.join {
 		lines = linesIn(ctx, rdb, s)
 	}
-	return report{o: o, s: s, rdb: rdb, source: last.Sources[0], again: again.Load()}.print(ctx, lines)
+	err = report{o: o, s: s, rdb: rdb, source: last.Sources[0], again: again.Load()}.print(ctx, lines)
+	if cli.Inspected() && ctx.Err() == nil {
+		log.Info("the page stays until Ctrl-C")
+		<-ctx.Done()
+	}
+	return err
 }

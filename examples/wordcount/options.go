@@ -64,11 +64,18 @@ func parse() (o options) {
 		o.file, o.named = flag.Arg(0), o.name != ""
 		return o.check(flag.NArg())
 	})
+	if cli.Inspected() && o.slow == 0 {
+		o.slow = inspectedSlow
+	}
 	if !o.named {
 		o.name = fmt.Sprintf("wordcount-%d-%d", os.Getpid(), time.Now().Unix())
 	}
 	return o
 }
+
+// inspectedSlow is the pause for each line with -inspect: without one, all is over before a browser
+// is open.
+const inspectedSlow = 50 * time.Millisecond
 
 // check reports all mistakes at once.
 func (o options) check(files int) error {

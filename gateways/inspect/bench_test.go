@@ -17,7 +17,7 @@ import (
 // BenchmarkOpenPage runs a graph at full speed with an open page and without one, in turn. slower-%
 // is how much longer it takes with the page. The bound is 1.
 func BenchmarkOpenPage(b *testing.B) {
-	const messages = 10_000_000
+	const messages = 30_000_000
 	show := parts.New()
 	srv := httptest.NewServer(New(nil, show, Config{}))
 	defer srv.Close()

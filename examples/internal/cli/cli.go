@@ -66,7 +66,10 @@ func Graph(name string, drawn bool, branch func(redis.UniversalClient) flow.Bran
 			"%w\nread and pipe meet on a server: start one (redis-server), or set REDIS_URL to one that runs", err))
 	}
 	defer rdb.Close()
-	g := flow.New(name, branch(rdb), flow.Log(console()))
+	log := console()
+	ctx, _, end := Inspect(ctx, name, rdb, log)
+	defer end()
+	g := flow.New(name, branch(rdb), flow.Log(log))
 	if drawn {
 		fmt.Fprintln(os.Stderr, g.Mermaid())
 	}

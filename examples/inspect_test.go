@@ -1,0 +1,34 @@
+package examples
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+var inspectAt = regexp.MustCompile(`inspect wordcount at (http://\S+)`)
+
+// The page of -inspect shows a newcomer what the graph does, and stays until the program is
+// interrupted.
+func TestWordcountInspect(t *testing.T) {
+	t.Parallel()
+	p := start(t, withPath(), nil, "wordcount", "-inspect", "-slow", "2ms")
+	var url string
+	redistest.Soon(t, "the address is logged", func() bool {
+		if m := inspectAt.FindStringSubmatch(p.stderr.text()); m != nil {
+			url = m[1]
+		}
+		return url != ""
+	})
+	page := tab(t)
+	browse(t, page, chromedp.EmulateViewport(1360, 1000), chromedp.Navigate(url+"#/graph/count"))
+	shows(t, page, "the graph", `document.querySelectorAll('#drawing .row').length > 8`)
+	shows(t, page, "its rates", `/\d\/s/.test(document.querySelector('#drawing').textContent)`)
+	screenshot(t, page, "inspect")
+	redistest.Soon(t, "the page stays", func() bool { return strings.Contains(p.stderr.text(), "stays until Ctrl-C") })
+	interrupted(t, p)
+}

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/inspect"
+	"github.com/streamerson/streamerson-go/gateways/parts"
+)
+
+var inspected = flag.Bool("inspect", false, "serve a page that shows the graphs as they run, on a free port")
+
+// Inspected reports whether -inspect was given.
+func Inspected() bool { return *inspected }
+
+// Inspect serves the page of an example if -inspect was given, until the returned function is
+// called, and logs its address. Graphs that start with the returned context are shown, and so are
+// the parts that are added to the set.
+func Inspect(
+	ctx context.Context, name string, rdb redis.UniversalClient, log *slog.Logger,
+) (watched context.Context, show *parts.Set, done func()) {
+	show = parts.New()
+	if !*inspected {
+		return ctx, show, func() {}
+	}
+	page := inspect.New(rdb, show, inspect.Config{App: name, Log: log})
+	server := &app.Server{Addr: "localhost:0", Handler: page, Listening: func(url string) {
+		log.Info("inspect " + name + " at " + url)
+	}}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := app.Run(running, server, page); err != nil {
+			log.Error("the page of -inspect failed", "error", err)
+		}
+	}()
+	return show.Watch(ctx), show, func() {
+		stop()
+		<-ended
+	}
+}
