@@ -78,7 +78,8 @@
 // dead.Replay to write them back, and dead.Drop to delete them. Use admin.Streams and admin.Groups to
 // see what exists and how far groups are behind, and admin.PendingByAge to see what is stuck. To
 // move a group, use admin.Reset; to clean up, admin.Reap and admin.Trim. All of them work on any
-// stream. The command redisio/cmd/streams offers them in a terminal.
+// stream. The command redisio/cmd/streams offers them in a terminal. Package doctor, and the command's
+// doctor, examine a server and say what to change.
 //
 // # Connections
 //

@@ -25,6 +25,8 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitRefused     = 3
+	exitWarnings    = 3 // of doctor
+	exitProblems    = 4 // of doctor
 	exitInterrupted = 130
 )
 
@@ -37,6 +39,7 @@ type command struct {
 	long     string
 	examples []string
 	offline  bool // needs no server
+	target   bool // its argument, if any, is the server's URL
 	flags    func(*flag.FlagSet) func(*call) error
 }
 
@@ -45,7 +48,7 @@ func commands() []command {
 	return []command{lsCommand, groupsCommand, lagCommand, pendingCommand, peekCommand, tailCommand,
 		produceCommand, scheduleListCommand, scheduleCancelCommand,
 		deadListCommand, deadShowCommand, deadReplayCommand, deadDropCommand,
-		resetCommand, reapCommand, trimCommand, aclCommand}
+		resetCommand, reapCommand, trimCommand, aclCommand, doctorCommand}
 }
 
 // call is one run of a command.
@@ -140,6 +143,8 @@ func run(ctx context.Context, args []string, std stdio) int {
 		return exitFine
 	case err != nil:
 		return complain(std, name, usageError(err.Error()))
+	case cmd.target && len(pos) > cmd.max:
+		return complain(std, name, usagef("it takes %s, not %d arguments", cmd.args, len(pos))) // they have passwords
 	case len(pos) < cmd.min || len(pos) > cmd.max:
 		return complain(std, name, usagef("it takes %s, not %q", cmp.Or(cmd.args, "no arguments"), pos))
 	}
@@ -160,13 +165,14 @@ func (cmd command) do(ctx context.Context, do func(*call) error, pos []string, g
 
 		terminal: isTerminal(std.in),
 	}
+	if cmd.target && len(pos) > 0 {
+		if g.url != "" && g.url != pos[0] {
+			return complain(std, name, usagef("the argument and -url name two servers: name one")) // not passwords
+		}
+		g.url = pos[0]
+	}
 	if !cmd.offline {
-		c.rdb, err = redisio.Connect(
-			ctx,
-			cmp.Or(g.url, std.env("REDIS_URL"), "redis://localhost:6379"),
-			redisio.ConnectOptions{},
-		)
-		if err != nil {
+		if c.rdb, err = connect(ctx, cmp.Or(g.url, std.env("REDIS_URL"), "redis://localhost:6379")); err != nil {
 			return complain(std, name, fmt.Errorf("%w\nset the server with -url or REDIS_URL", err))
 		}
 		defer c.rdb.Close()
@@ -180,6 +186,15 @@ func (cmd command) do(ctx context.Context, do func(*call) error, pos []string, g
 		return exitInterrupted
 	}
 	return complain(std, name, err)
+}
+
+// connectWithin bounds the wait for a server that accepts connections and does not answer.
+const connectWithin = 15 * time.Second
+
+func connect(ctx context.Context, url string) (redis.UniversalClient, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	return redisio.Connect(ctx, url, redisio.ConnectOptions{})
 }
 
 func isTerminal(in io.Reader) bool {
@@ -251,6 +266,10 @@ func complain(std stdio, name string, err error) int {
 		return exitUsage
 	case errors.Is(err, errRefused), errors.As(err, &live):
 		return exitRefused
+	case errors.Is(err, errWarnings):
+		return exitWarnings
+	case errors.Is(err, errProblems):
+		return exitProblems
 	}
 	return exitFailed
 }
@@ -267,7 +286,7 @@ func overview(w io.Writer) {
 	fmt.Fprintln(w, "\nstreams help COMMAND (or streams COMMAND -h) describes one command.\n"+
 		"The server is -url, else $REDIS_URL, else redis://localhost:6379.\n"+
 		"Exit codes: 0 success, 1 failure, 2 invalid command line, 3 refused, not confirmed or over -max, 130 "+
-		"interrupted.")
+		"interrupted.\nOf doctor: 3 the worst finding is a warning, 4 it is a problem.")
 }
 
 func (c command) help(w io.Writer, fs *flag.FlagSet) {

@@ -13,6 +13,7 @@
 //	streams dead list orders:dead -stage price  the dead letters of a stage
 //	streams dead replay orders:dead -all        write them back to their streams
 //	streams reset orders billing -to 2h -dry-run
+//	streams doctor redis://host:6379            what the server is, and what to change
 //	streams acl -user billing -read orders -group billing   the least rights that a program needs
 //	streams acl -user shop -client orders       … or that a client, a service or a hub needs
 //
@@ -44,7 +45,8 @@
 // below its user's name, see gateways.ClientConfig.User.
 //
 // Exit codes: 0 it worked; 1 it failed; 2 the command line is wrong; 3 it was refused, not
-// confirmed, or more than -max; 130 it was interrupted.
+// confirmed, or more than -max; 130 it was interrupted. Of doctor: 3 the worst finding is a warning,
+// 4 it is a problem.
 package main
 
 import (
