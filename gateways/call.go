@@ -129,7 +129,7 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 	}
 	r.window = c.cfg.Window
 	until, _ := ctx.Deadline() // without a deadline it continues until the reply ends
-	p, err := c.ask(ctx, until, &r)
+	p, err := c.ask(ctx, time.Now(), until, &r)
 	if err != nil {
 		return err
 	}

@@ -117,30 +117,43 @@ func (c *Client) Ready() error {
 // ErrTimeout that also is ErrUnavailable reports that the request was not sent. The client sets the
 // request's ID, Attempt and traceparent, unless they are set.
 func (c *Client) Do(ctx context.Context, r Request) (_ Response, err error) {
-	defer c.stats.calls.since(ctx, time.Now(), &err)
-	until, own := c.until(ctx, r.Timeout)
-	p, err := c.ask(ctx, until, &r)
+	now := time.Now()
+	defer c.stats.calls.since(ctx, now, &err)
+	until, own := c.until(ctx, now, r.Timeout)
+	p, err := c.ask(ctx, now, until, &r)
 	if err != nil {
 		return Response{}, err
 	}
-	defer c.forget(r.ID, p)
 	var late <-chan time.Time
 	if own {
-		t := time.NewTimer(time.Until(until))
-		defer t.Stop()
-		late = t.C
+		late = p.alarm(until.Sub(p.sent))
 	}
 	select {
-	case err := <-p.Ev:
+	case err = <-p.Ev:
 		if err == nil {
-			return p.reply, p.reply.Failure()
+			return c.answered(p)
 		}
-		return Response{}, err
 	case <-late:
-		return Response{}, c.giveUp(r.ID, p, tooLate())
+		err = c.giveUp(r.ID, p, tooLate())
 	case <-ctx.Done():
-		return Response{}, c.giveUp(r.ID, p, outbox.GaveUp(ctx))
+		err = c.giveUp(r.ID, p, outbox.GaveUp(ctx))
 	}
+	if own {
+		p.late.Stop()
+	}
+	c.forget(r.ID, p)
+	return Response{}, err
+}
+
+// answered ends a call with its reply. p must not be used afterwards.
+func (c *Client) answered(p *pending) (Response, error) {
+	reply := p.reply
+	if p.late != nil {
+		p.late.Stop()
+	}
+	p.answered = true
+	c.out.Leave(p)
+	return reply, reply.Failure()
 }
 
 // giveUp ends a call that no longer waits. It returns the call's error.
@@ -154,8 +167,9 @@ func (c *Client) giveUp(id string, p *pending, err error) error {
 // process of the service handles it, and it is redelivered if that fails. It expires after
 // ClientConfig.SendExpiry.
 func (c *Client) Send(ctx context.Context, r Request) (err error) {
-	defer c.stats.sends.since(ctx, time.Now(), &err)
-	until, own := c.until(ctx, r.Timeout)
+	p := &pending{sent: time.Now()}
+	defer c.stats.sends.since(ctx, p.sent, &err)
+	until, own := c.until(ctx, p.sent, r.Timeout)
 	if own {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, until)
@@ -164,7 +178,6 @@ func (c *Client) Send(ctx context.Context, r Request) (err error) {
 	if c.err != nil {
 		return c.err
 	}
-	p := &pending{}
 	if err := c.address(ctx, until, &r, p, false); err != nil {
 		return err
 	}
@@ -176,7 +189,7 @@ func tooLate() error { return fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineE
 
 // until returns a call's deadline. own reports that it is the call's timeout, not the context's
 // deadline; a timer is cheaper than a context.
-func (c *Client) until(ctx context.Context, timeout time.Duration) (until time.Time, own bool) {
+func (c *Client) until(ctx context.Context, now time.Time, timeout time.Duration) (until time.Time, own bool) {
 	until, has := ctx.Deadline()
 	if timeout <= 0 {
 		if has {
@@ -184,19 +197,19 @@ func (c *Client) until(ctx context.Context, timeout time.Duration) (until time.T
 		}
 		timeout = c.cfg.Timeout
 	}
-	if at := time.Now().Add(timeout); !has || at.Before(until) {
+	if at := now.Add(timeout); !has || at.Before(until) {
 		return at, true
 	}
 	return until, false
 }
 
 // ask sends a request with an answer. until is zero without a deadline.
-func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending, error) {
+func (c *Client) ask(ctx context.Context, now, until time.Time, r *Request) (*pending, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	p := &pending{}
-	p.Ev = make(chan error, outbox.MostEvents)
+	p := c.calls.pending()
+	p.sent = now
 	if r.window > 0 {
 		p.parts = newParts(r.window)
 	}
@@ -210,12 +223,12 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 	return p, nil
 }
 
-// address encodes a request.
-func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pending, answered bool) (err error) {
+// address encodes a request, sent at p.sent.
+func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pending, answered bool) error {
 	switch {
 	case ctx.Err() != nil:
 		return outbox.GaveUp(ctx)
-	case expired(until):
+	case !until.IsZero() && !p.sent.Before(until):
 		return tooLate()
 	}
 	if err := c.crowd.admit(c.next.Load(), answered); err != nil {
@@ -234,17 +247,16 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	case answered:
 		p.replyTo, p.until = c.mailbox.key, until
 	case c.cfg.SendExpiry > 0:
-		p.until = time.Now().Add(c.cfg.SendExpiry)
+		p.until = p.sent.Add(c.cfg.SendExpiry)
 	}
 	p.format = c.speech.request
-	p.Out.Fields, err = p.encode(p.space[:0], false)
-	return err
+	return p.encode(p.sent, false)
 }
 
-// forget ends a call.
+// forget ends a call without a reply.
 func (c *Client) forget(id string, p *pending) {
 	c.calls.leave(id, p)
-	c.out.Leave(&p.Entry)
+	c.out.Leave(p)
 }
 
 // cancel notifies the services that the caller no longer waits, if it can do so without blocking.

@@ -179,7 +179,7 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 	p := &pending{request: *r, format: s.speech.request, replyTo: meta.ReplyTo, until: meta.Deadline}
 	p.request.handed, p.request.group = r.handed+1, s.cfg.Group
 	p.request.Headers = slices.Clip(r.Headers)
-	if p.Out.Fields, err = p.encode(p.space[:0], meta.MaybeDuplicate || meta.Attempt > 1); err != nil {
+	if err = p.encode(time.Now(), meta.MaybeDuplicate || meta.Attempt > 1); err != nil {
 		return false, err
 	}
 	s.onward.Hold()

@@ -2,6 +2,7 @@ package gateways
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,33 +14,73 @@ import (
 // pending is a request to be written, and the call that waits for its reply or its parts.
 type pending struct {
 	outbox.Entry
-	reply Response // set before its call is told
-	parts *parts   // of a streamed reply
+	reply    Response // set before its call is told
+	parts    *parts   // of a streamed reply
+	answered bool     // the call has its reply: nothing but the outbox uses p
 
 	request Request
 	format  redisio.Format[Request]
 	sent    time.Time
 	until   time.Time // of a call with an answer
 	replyTo string
-	space   [6]redisio.Field // backs Out.Fields for most requests
+
+	// Used again by other calls.
+	spare  *sync.Pool     // of the client
+	late   *time.Timer    // stopped; nil before it is needed
+	fields redisio.Fields // backs Out.Fields
+	buf    []byte         // backs the values
 }
 
-func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, error) {
+const (
+	keptFields = 32
+	keptBytes  = 4 << 10
+)
+
+// Release keeps p for another call if its own was answered. Others may still get a late reply.
+func (p *pending) Release() {
+	if !p.answered {
+		return
+	}
+	for len(p.Ev) > 0 { // the write failed after all
+		<-p.Ev
+	}
+	clear(p.fields)
+	if cap(p.fields) > keptFields {
+		p.fields = nil
+	}
+	if cap(p.buf) > keptBytes {
+		p.buf = nil
+	}
+	*p = pending{Entry: outbox.Entry{Ev: p.Ev}, spare: p.spare, late: p.late, fields: p.fields, buf: p.buf}
+	p.spare.Put(p)
+}
+
+// alarm returns a channel that receives at the end of a wait. p.late must be stopped after it.
+func (p *pending) alarm(after time.Duration) <-chan time.Time {
+	if p.late == nil {
+		p.late = time.NewTimer(after)
+	} else {
+		p.late.Reset(after)
+	}
+	return p.late.C
+}
+
+// encode sets the fields of the entry.
+func (p *pending) encode(now time.Time, again bool) (err error) {
 	r := &p.request
 	e := envelopes.Get().(*redisio.Envelope)
 	defer envelopes.Put(e)
 	*e = redisio.Envelope{ReplyTo: p.replyTo, MaybeDuplicate: again, Headers: e.Headers[:0]}
 	if !p.until.IsZero() { // a duration, because the clocks of services may differ
-		e.Limit = max(time.Until(p.until), time.Millisecond)
+		e.Limit = max(p.until.Sub(now), time.Millisecond)
 	}
 	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32 +
 		sizeOf(r.Headers) + 8*len(r.Headers)
-	if n := 6 + len(r.Headers); n > cap(fields) {
-		fields = make(redisio.Fields, 0, n)
+	fields, buf := slices.Grow(p.fields[:0], 6+len(r.Headers)), slices.Grow(p.buf[:0], size)
+	if p.fields, p.buf, err = p.format.Encode(fields, buf, e, *r); err == nil {
+		p.Out.Fields = p.fields
 	}
-	buf := make([]byte, 0, size)
-	fields, _, err := p.format.Encode(fields, buf, e, *r)
-	return fields, err
+	return err
 }
 
 // envelopes are reused, because formats take pointers to them.
@@ -47,9 +88,8 @@ var envelopes = sync.Pool{New: func() any { return new(redisio.Envelope) }}
 
 // Rewrite marks the request as a possible copy.
 func (p *pending) Rewrite() redisio.Fields {
-	if fields, err := p.encode(nil, true); err == nil {
-		return fields
-	}
+	p.fields, p.buf = nil, nil
+	_ = p.encode(time.Now(), true) // if it fails, the old fields stay
 	return p.Out.Fields
 }
 
@@ -62,11 +102,19 @@ type calls struct {
 	idle    chan struct{} // closed when the last call has ended after close; nil before
 
 	chunk []*pending // owned by receive
+	spare sync.Pool  // pendings of answered calls; not shared, so that synctest can be used
+}
+
+// pending returns an empty pending.
+func (c *calls) pending() *pending {
+	if p, is := c.spare.Get().(*pending); is {
+		return p
+	}
+	return &pending{Entry: outbox.Entry{Ev: make(chan error, outbox.MostEvents)}, spare: &c.spare}
 }
 
 // enter adds a call before its request is sent, because the reply may arrive at once.
 func (c *calls) enter(id string, p *pending, most int) error {
-	p.sent = time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -96,17 +144,17 @@ func (c *calls) remove(id string, p *pending) {
 	if p.parts == nil {
 		c.load.calls--
 	}
-}
-
-// leave ends a call.
-func (c *calls) leave(id string, p *pending) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.remove(id, p)
 	if c.idle != nil && len(c.waiting) == 0 {
 		close(c.idle)
 		c.idle = nil
 	}
+}
+
+// leave ends a call without a reply.
+func (c *calls) leave(id string, p *pending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(id, p)
 }
 
 // receive passes replies to their calls.

@@ -53,6 +53,7 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 			if l.notify {
 				l.Ev <- nil
 			}
+			o.let(letter)
 			continue
 		case final(err):
 		case o.closed():
@@ -71,6 +72,7 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 			continue
 		}
 		l.Ev <- err
+		o.let(letter)
 	}
 	clear(batch[len(rest):])
 	return rest

@@ -62,6 +62,7 @@ type Outbox struct {
 
 // batch is reused for each pipeline.
 type batch struct {
+	letters []Letter // empty between loops
 	out     []redisio.Outgoing
 	results []redisio.Result
 }
@@ -71,6 +72,9 @@ type batch struct {
 type Letter interface {
 	// Rewrite returns the fields for an entry that may have been written before.
 	Rewrite() redisio.Fields
+	// Release is called once neither the outbox nor a caller that posted it uses the letter. It must
+	// not block.
+	Release()
 	entry() *Entry
 }
 
@@ -82,6 +86,7 @@ type Entry struct {
 	Ev     chan error // the outcome, nil for success; has room for MostEvents
 
 	// Guarded by outbox.mu.
+	held   bool   // by the outbox
 	gone   bool   // the caller no longer waits
 	unsent bool   // certainly not written
 	doubt  bool   // possibly written
@@ -90,6 +95,9 @@ type Entry struct {
 
 // Rewrite returns the same fields.
 func (e *Entry) Rewrite() redisio.Fields { return e.Out.Fields }
+
+// Release does nothing.
+func (e *Entry) Release() {}
 
 func (e *Entry) entry() *Entry { return e }
 
@@ -116,8 +124,17 @@ func (o *Outbox) Post(letter Letter) {
 		l.Ev <- o.health.away
 		return
 	}
+	l.held = true
 	o.queue = append(o.queue, letter)
 	o.start()
+}
+
+// let ends the outbox's use of a letter. o.mu is held.
+func (o *Outbox) let(letter Letter) {
+	l := letter.entry()
+	if l.held = false; l.gone {
+		letter.Release()
+	}
 }
 
 // closed reports that the writer is closed for good.
@@ -135,7 +152,7 @@ func (o *Outbox) start() {
 func (o *Outbox) Write(ctx context.Context, letter Letter) error {
 	l := letter.entry()
 	l.notify, l.Ev = true, make(chan error, MostEvents)
-	defer o.Leave(l)
+	defer o.Leave(letter)
 	o.Post(letter)
 	select {
 	case err := <-l.Ev:
@@ -177,15 +194,20 @@ func (o *Outbox) Kick() {
 
 // Leave must be called by each caller of post that stops waiting. A letter that has not been sent
 // is dropped.
-func (o *Outbox) Leave(l *Entry) {
+func (o *Outbox) Leave(letter Letter) {
+	l := letter.entry()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l.gone = true
 	if l.unsent {
 		// Drop it now: it may be large, and a blocked write takes long.
-		if i := slices.IndexFunc(o.queue, func(q Letter) bool { return q.entry() == l }); i >= 0 {
+		if i := slices.Index(o.queue, letter); i >= 0 {
 			o.queue = slices.Delete(o.queue, i, i+1)
+			l.held = false
 		}
+	}
+	if !l.held {
+		letter.Release()
 	}
 }
 
@@ -193,7 +215,7 @@ func (o *Outbox) Leave(l *Entry) {
 func (o *Outbox) loop() {
 	ctx := context.Background()
 	backoff := wait.Backoff(firstRetry, lastRetry)
-	var batch []Letter
+	batch := o.batch.letters
 	for {
 		var more bool
 		if batch, more = o.take(batch, false); !more {
@@ -227,7 +249,13 @@ func (o *Outbox) loop() {
 func (o *Outbox) take(rest []Letter, sending bool) (batch []Letter, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	batch = slices.DeleteFunc(append(rest, o.queue...), func(l Letter) bool { return l.entry().gone })
+	batch = slices.DeleteFunc(append(rest, o.queue...), func(l Letter) bool {
+		gone := l.entry().gone
+		if gone {
+			o.let(l)
+		}
+		return gone
+	})
 	clear(o.queue)
 	o.queue = o.queue[:0]
 	if sending {
@@ -238,7 +266,7 @@ func (o *Outbox) take(rest []Letter, sending bool) (batch []Letter, more bool) {
 	more = len(batch) > 0 || o.kicked
 	o.kicked = false
 	if !more {
-		o.writing = false
+		o.writing, o.batch.letters = false, batch
 		o.health.since = time.Time{}
 	}
 	return batch, more
@@ -345,6 +373,7 @@ func (o *Outbox) drop() {
 	defer o.mu.Unlock()
 	for _, l := range o.queue {
 		l.entry().Ev <- ErrClosed
+		o.let(l)
 	}
 	clear(o.queue)
 	o.queue = o.queue[:0]
