@@ -18,17 +18,13 @@ type handling struct {
 	until   time.Time       // zero: no deadline
 	credits credits         // of a streamed reply; else nil
 	headers flow.Headers    // of the request
+	request Request         // as the handler gets it
 
 	mu   sync.Mutex
 	real context.Context // nil until it is needed
 	stop [2]func()       // release what real uses
 	why  error           // the cause of the cancellation; nil if it was not cancelled
 	over bool            // the handler has returned
-
-	// Owned and guarded by the ledger.
-	answer  Response
-	kept    bool // answer is valid
-	slotted bool // its ID has a slot
 }
 
 // newHandling starts a handling that ends with its parent, and at until unless that is zero.

@@ -1,7 +1,7 @@
 package gateways
 
 import (
-	"bytes"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -11,12 +11,24 @@ import (
 
 // ledger records requests by ID: running ones, the latest answers, and requests cancelled before
 // they started.
+//
+// Idea: every answer is kept, and few are asked for again. So keeping must be cheap, and looking may
+// take microseconds: the answers are in a ring without a map, and are found by hashes of their IDs.
 type ledger struct {
 	mu    sync.Mutex
-	known map[string]*handling
-	ring  []string // IDs of the kept answers
-	next  int      // the slot to use next: the oldest
+	known map[string]*handling // running requests
+	most  int                  // answers
+	ring  []kept               // the latest answers
+	marks []uint64             // hashes of their IDs
+	next  int                  // the slot to use next, once the ring is full: the oldest
+	seed  maphash.Seed
 	gone  recent
+}
+
+// kept is an answer with a memory of its own.
+type kept struct {
+	id, body string
+	answer   Response // without its body
 }
 
 // goneMost is how many cancelled requests are remembered.
@@ -26,7 +38,8 @@ const goneMost = 4096
 func newLedger(answers int) *ledger {
 	return &ledger{
 		known: make(map[string]*handling),
-		ring:  make([]string, max(answers, 0)),
+		most:  answers,
+		seed:  maphash.MakeSeed(),
 		gone:  recent{most: goneMost},
 	}
 }
@@ -84,84 +97,81 @@ const (
 func (l *ledger) begin(id string, h *handling, copied bool) (standing, *Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	was := l.known[id]
-	switch {
-	case was == nil:
-	case !was.kept:
+	if l.known[id] != nil {
 		return underWay, nil
-	case copied:
-		return answered, &was.answer
+	}
+	if copied {
+		if k := l.find(id); k != nil {
+			answer := k.answer
+			answer.Body = []byte(k.body)
+			return answered, &answer
+		}
 	}
 	if l.gone.remove(id) {
 		return cancelled, nil
-	}
-	if was != nil { // the same ID for a new request
-		h.slotted = was.slotted
 	}
 	l.known[id] = h
 	return fresh, nil
 }
 
 // end records the end of a request, and keeps its answer if there is one.
-func (l *ledger) end(id string, h *handling, answer *Response) {
+func (l *ledger) end(id string, answer *Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if answer == nil || len(l.ring) == 0 || len(answer.Body) > rememberedMost {
-		delete(l.known, id)
+	delete(l.known, id)
+	switch {
+	case answer == nil || l.most <= 0 || len(answer.Body) > rememberedMost:
 		return
+	case len(l.ring) < l.most:
+		l.ring, l.marks = append(l.ring, kept{}), append(l.marks, 0)
 	}
-	id, h.answer = detach(id, answer)
-	h.kept, l.known[id] = true, h
-	if h.slotted {
-		return
+	l.ring[l.next], l.marks[l.next] = detach(id, answer), maphash.String(l.seed, id)
+	l.next = (l.next + 1) % l.most
+}
+
+// find returns the latest answer to a request, or nil.
+func (l *ledger) find(id string) *kept {
+	mark := maphash.String(l.seed, id)
+	for i := range l.marks {
+		at := (l.next - 1 - i + len(l.marks)) % len(l.marks)
+		if l.marks[at] == mark && l.ring[at].id == id {
+			return &l.ring[at]
+		}
 	}
-	l.free(l.ring[l.next])
-	l.ring[l.next], h.slotted = id, true
-	l.next = (l.next + 1) % len(l.ring)
+	return nil
 }
 
 // detach copies an answer, because it may share memory with the request and with everything that
 // was read together.
-func detach(id string, answer *Response) (string, Response) {
-	a := *answer
+func detach(id string, answer *Response) kept {
+	k := kept{answer: *answer}
+	a := &k.answer
 	var all strings.Builder // grows once
-	all.Grow(len(id) + len(a.ContentType) + len(a.code) + sizeOf(a.Headers))
+	all.Grow(len(id) + answer.size())
 	text := func(s string) string {
 		from := all.Len()
 		all.WriteString(s)
 		return all.String()[from:]
 	}
-	id, a.ContentType, a.code = text(id), text(a.ContentType), Code(text(string(a.code)))
+	k.id, a.ContentType, a.code = text(id), text(a.ContentType), Code(text(string(a.code)))
 	a.Headers = slices.Clone(a.Headers)
 	for i, h := range a.Headers {
 		a.Headers[i] = flow.Header{Name: text(h.Name), Value: text(h.Value)}
 	}
-	a.Body = bytes.Clone(a.Body)
-	return id, a
+	from := all.Len()
+	all.Write(a.Body)
+	k.body, a.Body = all.String()[from:], nil
+	return k
 }
 
-// free is called when an ID loses its slot. l.mu is held.
-func (l *ledger) free(id string) {
-	switch h := l.known[id]; {
-	case h == nil:
-	case h.kept:
-		delete(l.known, id)
-	default: // it is being handled again
-		h.slotted = false
-	}
-}
-
-// cancel returns the handling to cancel. It returns nil if the request has not started; then it
-// will not be handled.
+// cancel returns the handling to cancel. It returns nil if the request has ended, or has not
+// started; then it will not be handled.
 func (l *ledger) cancel(id string) *handling {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.known[id]
-	switch {
-	case h == nil:
+	if h == nil && l.find(id) == nil {
 		l.gone.Add(strings.Clone(id))
-	case h.kept: // it has ended
-		return nil
 	}
 	return h
 }
@@ -170,8 +180,5 @@ func (l *ledger) cancel(id string) *handling {
 func (l *ledger) running(id string) *handling {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h := l.known[id]; h != nil && !h.kept {
-		return h
-	}
-	return nil
+	return l.known[id]
 }

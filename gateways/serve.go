@@ -18,8 +18,8 @@ func (s *Service) Serve(
 	ctx context.Context,
 	m flow.Message[Request],
 ) (out flow.Message[Response], emits bool, _ error) {
-	meta, r := m.Meta(), &m.Value
-	if expired(meta.Deadline) {
+	meta, now := m.Meta(), time.Now()
+	if !meta.Deadline.IsZero() && !now.Before(meta.Deadline) {
 		s.stats.expired.Add(1)
 		s.expiry.tell(ctx, &s.stats, s.topic.Requests)
 		return out, false, nil
@@ -27,19 +27,20 @@ func (s *Service) Serve(
 	if err := checkAddress(meta.ReplyTo, s.allowed); err != nil {
 		return out, false, err
 	}
-	if r.bad != nil {
+	if m.Value.bad != nil {
 		return s.unread(ctx, m)
 	}
-	if s.foreign(r) {
+	if s.foreign(&m.Value) {
 		return out, false, nil
 	}
-	if _, found := s.handlers[r.Type]; !found {
-		if handed, err := s.handOn(ctx, r, meta); handed || err != nil {
+	if _, found := s.handlers[m.Value.Type]; !found {
+		if handed, err := s.handOn(ctx, &m.Value, meta); handed || err != nil {
 			return out, false, err
 		}
 	}
-	h := newHandling(ctx, s.deadline(meta.Deadline, r.window > 0))
-	h.headers = r.Headers
+	h := newHandling(ctx, s.deadline(now, meta.Deadline, m.Value.window > 0))
+	h.request, h.headers = m.Value, m.Value.Headers
+	r := &h.request
 	if r.window > 0 {
 		h.credits = newCredits(r.window)
 	}
@@ -60,10 +61,10 @@ func (s *Service) Serve(
 	switch {
 	case replies:
 		fit(ctx, r.Type, r.ID, &answer, s.cfg.MaxReply)
-		s.ledger.end(r.ID, h, &answer)
+		s.ledger.end(m.Value.ID, &answer)
 		return s.emit(m, answer)
 	case wanted:
-		s.ledger.end(r.ID, h, nil)
+		s.ledger.end(m.Value.ID, nil)
 	}
 	return out, false, err
 }
@@ -155,10 +156,10 @@ func (s *Service) emit(m flow.Message[Request], answer Response) (flow.Message[R
 }
 
 // deadline returns the earlier of the caller's and the service's deadline; zero means no deadline.
-func (s *Service) deadline(caller time.Time, streamed bool) time.Time {
+func (s *Service) deadline(now, caller time.Time, streamed bool) time.Time {
 	until := caller
 	if s.cfg.Timeout > 0 && !streamed {
-		if own := time.Now().Add(s.cfg.Timeout); until.IsZero() || own.Before(until) {
+		if own := now.Add(s.cfg.Timeout); until.IsZero() || own.Before(until) {
 			until = own
 		}
 	}
