@@ -39,27 +39,8 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 		return tooLarge(limit)
 	}
 	err := in.fill(limit)
-	var full problem.Error
-	switch {
-	case err == nil:
-	case errors.As(err, &full):
-		problem.StopReading(w)
-		return err
-	case isTooLarge(err):
-		problem.StopReading(w)
-		return tooLarge(limit)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		problem.StopReading(w)
-		return problem.Error{
-			Status:  http.StatusRequestTimeout,
-			Code:    gateways.CodeTimeout,
-			Message: "request body arrived too slowly",
-		}
-	case r.Context().Err() != nil:
-		return err
-	default:
-		problem.StopReading(w)
-		return problem.New(gateways.CodeInvalid, "request body is incomplete")
+	if err != nil {
+		return unread(w, r, limit, err)
 	}
 	if len(in.body) == 0 {
 		return nil
@@ -69,6 +50,28 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	}
 	in.body = bytes.TrimPrefix(in.body, byteOrderMark)
 	return checkJSON(in.body)
+}
+
+// unread returns the answer to a request whose body was not read because of err.
+func unread(w http.ResponseWriter, r *http.Request, limit int64, err error) error {
+	var full problem.Error
+	switch {
+	case errors.As(err, &full):
+	case isTooLarge(err):
+		err = tooLarge(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = problem.Error{
+			Status:  http.StatusRequestTimeout,
+			Code:    gateways.CodeTimeout,
+			Message: "request body arrived too slowly",
+		}
+	case r.Context().Err() != nil:
+		return err
+	default:
+		err = problem.New(gateways.CodeInvalid, "request body is incomplete")
+	}
+	problem.StopReading(w)
+	return err
 }
 
 // byteOrderMark is written before UTF-8 by some editors and libraries.
@@ -89,6 +92,10 @@ const maxContentType = 256
 // media returns the content type of a body if it is accepted: without parameters, and with those
 // that the handler needs. Parameters of JSON are removed, because JSON is UTF-8.
 func (c *endpointConfig) media(h http.Header) (media, full string, err error) {
+	types, encoding := h["Content-Type"], h["Content-Encoding"]
+	if len(types) == 1 && types[0] == jsonType && len(encoding) == 0 && slices.Contains(c.accept, jsonType) {
+		return jsonType, jsonType, nil
+	}
 	wrong := problem.New(
 		gateways.CodeUnsupported,
 		"send the body with the Content-Type "+strings.Join(c.accept, " or "),
@@ -96,18 +103,15 @@ func (c *endpointConfig) media(h http.Header) (media, full string, err error) {
 	if c.accept == nil {
 		wrong.Message = "send the body with a valid Content-Type"
 	}
-	if encoding := h.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+	if len(encoding) > 0 && encoding[0] != "" && !strings.EqualFold(encoding[0], "identity") {
 		wrong.Message = "send the body without a Content-Encoding"
 		return "", "", wrong
 	}
-	types := h["Content-Type"]
 	switch {
 	case len(types) == 0 && c.raw && c.accept == nil:
 		return octets, octets, nil
 	case len(types) != 1 || len(types[0]) > maxContentType:
 		return "", "", wrong
-	case types[0] == jsonType && slices.Contains(c.accept, jsonType):
-		return jsonType, jsonType, nil
 	}
 	media, params, err := parseMedia(types[0])
 	if err != nil || !c.accepts(media) {
@@ -146,8 +150,12 @@ func parseMedia(s string) (media string, params map[string]string, err error) {
 // checkJSON refuses JSON that parsers treat differently or can't parse: bad syntax, duplicate
 // names, invalid UTF-8, deep nesting.
 func checkJSON(b []byte) error {
+	err := strictjson.Check(b, maxDepth)
+	if err == nil {
+		return nil
+	}
 	var wrong *strictjson.Error
-	if !errors.As(strictjson.Check(b, maxDepth), &wrong) {
+	if !errors.As(err, &wrong) {
 		return nil
 	}
 	bad := problem.New(gateways.CodeInvalid, "the body must be one JSON value")

@@ -84,7 +84,8 @@ func (s *server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	defer w.end()
 	if w.conn != nil && r.Body != nil && r.Body != http.NoBody {
 		_ = w.conn.SetReadDeadline(w.began.Add(s.cfg.BodyTimeout)) // net/http has no deadline for the body alone
-		r.Body = &body{ReadCloser: r.Body, conn: w.conn}
+		w.body = body{ReadCloser: r.Body, conn: w.conn}
+		r.Body = &w.body
 	}
 	s.next.ServeHTTP(w, r)
 }
@@ -116,6 +117,8 @@ type responseWriter struct {
 	server   *server
 	request  *http.Request
 	conn     deadlines // nil: the connection has no deadlines
+	body     body      // of the request
+	set      time.Time // when the deadline of writes was set
 	began    time.Time
 	status   int
 	bytes    int64
@@ -127,11 +130,18 @@ type responseWriter struct {
 // Unwrap is used by http.ResponseController.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// justSet is how old the deadline of the header may be, so that it is the body's as well.
+const justSet = time.Millisecond
+
 // soon sets the deadline of the next write. HTTP/2 streams rely on the server's WriteByteTimeout,
 // because a deadline would end silent streams.
 func (w *responseWriter) soon() {
-	if w.conn != nil && !w.own && w.request.ProtoMajor == 1 {
-		_ = w.conn.SetWriteDeadline(time.Now().Add(w.server.cfg.WriteTimeout))
+	if w.conn == nil || w.own || w.request.ProtoMajor != 1 {
+		return
+	}
+	if now := time.Now(); w.bytes > 0 || now.Sub(w.set) >= justSet {
+		w.set = now
+		_ = w.conn.SetWriteDeadline(now.Add(w.server.cfg.WriteTimeout))
 	}
 }
 

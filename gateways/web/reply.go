@@ -60,7 +60,7 @@ func (c *endpointConfig) mayPass(name string) bool {
 
 // reply writes the service's reply. An error reports an invalid reply; then nothing has been
 // written.
-func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *gateways.Response) error {
+func (e *Endpoint) reply(w http.ResponseWriter, in *incoming, a *gateways.Response) error {
 	nonsense := func(format string, args ...any) error {
 		return fmt.Errorf(
 			"%s: %w",
@@ -92,7 +92,7 @@ func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *gateways.Res
 			return nonsense("header %.100q", p.Name)
 		}
 	}
-	h := w.Header()
+	h, r := w.Header(), in.http
 	for _, p := range a.Headers {
 		if name := http.CanonicalHeaderKey(p.Name); e.cfg.mayPass(name) {
 			h[name] = append(h[name], p.Value)
@@ -114,10 +114,16 @@ func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *gateways.Res
 	default:
 		h["Content-Type"] = []string{media}
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
+	h["Content-Length"] = in.value(1, strconv.Itoa(len(a.Body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(a.Body) // the caller may have disconnected
 	return nil
+}
+
+// value returns the value of a header of the reply, in the memory of the request.
+func (in *incoming) value(at int, v string) []string {
+	in.values[at] = v
+	return in.values[at : at+1 : at+1]
 }
 
 // Values that all replies share. They must not be modified.

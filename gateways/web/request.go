@@ -28,10 +28,11 @@ type incoming struct {
 	names    []string // of the path's values
 	forward  []forwarded
 	body     []byte
-	media    string  // the body's type, without parameters; "" if there is no body
-	full     string  // with the parameters that matter
-	budget   *budget // of the body; nil before it is read
-	held     int64   // bytes taken from the budget
+	media    string    // the body's type, without parameters; "" if there is no body
+	full     string    // with the parameters that matter
+	budget   *budget   // of the body; nil before it is read
+	held     int64     // bytes taken from the budget
+	values   [2]string // of headers of the reply
 }
 
 func (in *incoming) isJSON() bool { return wire.IsJSON(in.media) }

@@ -159,11 +159,11 @@ func (e *Endpoint) Validate() error { return e.err }
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in := incoming{http: r, id: requestID(r.Header), forward: e.cfg.forward}
 	defer in.release()
-	w.Header()["X-Request-Id"] = []string{in.id}
+	w.Header()["X-Request-Id"] = in.value(0, in.id)
 	answer, err := e.answer(w, &in)
 	in.release() // before the caller receives the reply and can send the next request
 	if err == nil {
-		err = e.reply(w, r, &answer)
+		err = e.reply(w, &in, &answer)
 	}
 	if err != nil {
 		e.refuse(w, &in, err)
