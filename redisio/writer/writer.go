@@ -235,6 +235,9 @@ func (w *Writer) Write(ctx context.Context, entries []redisio.Outgoing, results 
 }
 
 func fail(results []redisio.Result, outcome, cause error) {
+	if len(results) == 0 {
+		return
+	}
 	err := &fault.OutcomeError{Outcome: outcome, Cause: cause}
 	for i := range results {
 		results[i] = redisio.Result{Err: err}
