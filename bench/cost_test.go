@@ -24,8 +24,8 @@ func TestCosts(t *testing.T) {
 		{produce(), 50_000, 0.15, 0, 1.01},
 		{consume(), 50_000, 0.2, 520, 0.01},
 		{transform(), 30_000, 1.6, 620, 1.02},
-		{calls(64), 10_000, 23, 0, 3.4},
-		{overHTTP(64), 10_000, 90, 0, 3.4},
+		{calls(64), 10_000, 15, 3700, 3.4},
+		{overHTTP(64), 10_000, 72, 9600, 3.4},
 	} {
 		t.Run(cost.c.Name, func(t *testing.T) {
 			c := cost.c
