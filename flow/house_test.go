@@ -47,7 +47,8 @@ var floors = map[string][][]string{
 		{"internal/fault", "internal/scan"},
 	},
 	"gateways": {
-		{"app"},
+		{"app", "metrics", "inspect"},
+		{"parts", "scale"},
 		{"ws", "sse"},
 		{"web", "events"},
 		{"internal/problem"},

@@ -244,7 +244,9 @@ func (r *Running) manage(ctx context.Context) {
 		ended = true
 	default:
 		r.state.Store(int32(Draining))
-		r.recent.changed(Event{Kind: EventDraining}, nil)
+		if r.hard.Err() == nil { // else it stops
+			r.recent.changed(Event{Kind: EventDraining}, nil)
+		}
 		r.log.Info("graph drains")
 	}
 	r.stopReading()
