@@ -3,6 +3,8 @@ package inspect
 import (
 	"cmp"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/parts"
@@ -36,7 +38,7 @@ func partsOf(show *parts.Set) []PartReport {
 		all = append(all, PartReport{"service", named(s, i), serviceFigures(s.Stats())})
 	}
 	for i, c := range show.Clients() {
-		all = append(all, PartReport{"client", named(c, i), []Figure{}})
+		all = append(all, PartReport{"client", named(c, i), clientFigures(c.Stats())})
 	}
 	for i, e := range show.Routes() {
 		all = append(all, PartReport{"route", named(e, i), routeFigures(e.Stats())})
@@ -63,6 +65,31 @@ func serviceFigures(s gateways.ServiceStats) []Figure {
 	}
 }
 
+func clientFigures(s gateways.ClientStats) []Figure {
+	all := []Figure{current("waiting", s.Waiting)}
+	for o := range gateways.CallOutcome(gateways.CallOutcomes) {
+		all = append(all, Figure{
+			Name:  strings.ReplaceAll(o.String(), "_", " "),
+			Value: int64(s.Calls[o].Count + s.Streams[o].Count + s.Sends[o].Count),
+			Bad:   o != gateways.CallAnswered && o != gateways.CallCancelled,
+		})
+	}
+	return append(all, speeds(s.Calls[gateways.CallAnswered])...)
+}
+
+// speeds are the numbers of calls that were answered within some times. Unlike percentiles, they can
+// be added up over processes.
+func speeds(l gateways.Latency) (all []Figure) {
+	bounds, at, n := gateways.CallBounds(), 0, uint64(0)
+	for _, limit := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
+		for ; at < len(bounds) && bounds[at] <= limit; at++ {
+			n += l.Buckets[at]
+		}
+		all = append(all, total("answered within "+limit.String(), n))
+	}
+	return append(all, wrong("answered later", l.Count-n))
+}
+
 func routeFigures(s web.EndpointStats) []Figure {
 	return []Figure{
 		total("answered", s.Answered), total("refused", s.Refused), wrong("overloaded", s.Overloaded),
@@ -72,10 +99,7 @@ func routeFigures(s web.EndpointStats) []Figure {
 
 func hubFigures(s ws.Stats) []Figure {
 	return []Figure{
-		current(
-			"sockets",
-			s.Sockets,
-		), current("rooms", s.Rooms), total("opened", s.Opened), total("refused", s.Refused),
+		current("sockets", s.Sockets), current("rooms", s.Rooms), total("opened", s.Opened), total("refused", s.Refused),
 		total("frames received", s.Received), total("calls", s.Calls), total("delivered", s.Delivered),
 		wrong("dropped", s.Dropped), wrong("gaps", s.Gaps), wrong("too slow", s.Slow), total("timed out", s.Dead),
 		wrong("bad frames", s.Bad), wrong("rate-limited", s.Limited), wrong("undecoded", s.Undecoded),
