@@ -99,7 +99,8 @@ func routeFigures(s web.EndpointStats) []Figure {
 
 func hubFigures(s ws.Stats) []Figure {
 	return []Figure{
-		current("sockets", s.Sockets), current("rooms", s.Rooms), total("opened", s.Opened), total("refused", s.Refused),
+		current("sockets", s.Sockets), current("rooms", s.Rooms),
+		total("opened", s.Opened), total("refused", s.Refused),
 		total("frames received", s.Received), total("calls", s.Calls), total("delivered", s.Delivered),
 		wrong("dropped", s.Dropped), wrong("gaps", s.Gaps), wrong("too slow", s.Slow), total("timed out", s.Dead),
 		wrong("bad frames", s.Bad), wrong("rate-limited", s.Limited), wrong("undecoded", s.Undecoded),

@@ -31,8 +31,9 @@ func TestClientFigures(t *testing.T) {
 		}
 	}
 	want := map[string]int64{
-		"waiting": 2, "answered": 21, "failed": 0, "timed out": 3, "overloaded": 0, "unavailable": 0, "cancelled": 0,
-		"invalid": 0, "answered within 10ms": 10, "answered within 100ms": 13, "answered within 1s": 16, "answered later": 4,
+		"waiting": 2, "answered": 21, "failed": 0, "timed out": 3, "overloaded": 0, "unavailable": 0,
+		"cancelled": 0, "invalid": 0,
+		"answered within 10ms": 10, "answered within 100ms": 13, "answered within 1s": 16, "answered later": 4,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
