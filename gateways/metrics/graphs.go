@@ -51,7 +51,7 @@ func (h *history) Started(r *flow.Running) {
 	defer h.mu.Unlock()
 	h.know(r)
 	if name := r.Graph().Name(); len(h.runs[name]) > runsMost {
-		h.fold(name, nil)
+		h.fold(name, []*flow.Running{r}) // which may have ended already
 	}
 }
 

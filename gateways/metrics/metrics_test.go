@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os/exec"
@@ -211,5 +212,28 @@ func TestOthersDoNotLinkPrometheus(t *testing.T) {
 		if strings.Contains(line, "prometheus") {
 			t.Errorf("a program without metrics links %s", line)
 		}
+	}
+}
+
+// waiter holds a graph up until it has ended.
+type waiter struct{}
+
+func (waiter) Started(r *flow.Running) { _ = r.Wait() }
+
+// A short graph may have ended before the collector learns of it. It is shown all the same.
+func TestCountersOfGraphsThatHaveEnded(t *testing.T) {
+	e := expose(t)
+	ctx := flow.WithObserver(e.set.Watch(t.Context()), waiter{}) // the inner observer comes first
+	for n := 1; n < 9; n++ {                                     // runs between two scrapes
+		name := fmt.Sprint("short", n)
+		for range n {
+			if err := flow.New(name, flow.To(source.Of(1, 2), sink.Discard[int]())).Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		has(t, e.numbers(t), fmt.Sprintf(`
+streamerson_source_read_entries_total{graph=%[1]q,stage="of"} %[2]d
+streamerson_graph_starts_total{graph=%[1]q} %[3]d
+streamerson_graph_state{graph=%[1]q,state="ended"} 1`, name, 2*n, n))
 	}
 }
