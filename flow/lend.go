@@ -15,8 +15,8 @@ import (
 // than before.
 //
 // A slow handler keeps the source from reading. So the lane must have been quick the last time. And
-// the source must be one whose entries other processes can take (GivesBack). That excludes sources in
-// memory: their next read may be what a handler waits for.
+// other processes must be able to take the entries of the source (GivesBack). That excludes sources
+// in memory: their next read may be what a handler waits for.
 
 // turns is the part of a lane about its goroutine's waits for input.
 type turns struct {
@@ -115,8 +115,8 @@ func (r *reading[T]) handle(chunk []Message[T]) {
 	r.la.dirty.tell()
 }
 
-// lend handles a chunk in the lane behind the edge, on the goroutine of the source, whose own lane is
-// from. It reports false if the chunk must be sent.
+// lend handles a chunk in the lane behind the edge, on the goroutine of the source. The source's own
+// lane is from. It reports false if the chunk must be sent.
 func (e *edge[T]) lend(from *lane, chunk []Message[T]) bool {
 	if !e.gives || len(chunk) > lendMost || e.stats.chunks.Load() != e.taken.Load() {
 		return false

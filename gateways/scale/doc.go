@@ -20,8 +20,8 @@
 //
 // The backlog of a target is that of its slowest stream. Config.Max bounds it.
 //
-// The rate is learned from the group's progress between two questions, and kept in Redis next to the
-// stream, for a week. While entries wait, it is a moving average over about a minute. While none
+// The rate is learned from the group's progress between two questions. It is kept in Redis next to
+// the stream, and expires after a week. While entries wait, it is a moving average over about a minute. While none
 // wait, it only grows, because an idle group could do more than it does. So it is known at zero
 // replicas, as that of the replicas that were there before. Without a rate the age alone counts, and
 // a group with unsettled entries has a backlog of at least a second.

@@ -22,8 +22,8 @@ import (
 // Config configures a Handler. Targets is required; the zero value of each other field selects its
 // default.
 type Config struct {
-	// Targets are what is scaled, by name: for a graph the streams and groups of its sources, for a
-	// service its topic and group. Requests can ask for these only.
+	// Targets are the graphs and services to scale, by name. A graph has the streams and groups of
+	// its sources, a service has its topic and group. Requests can ask for these only.
 	Targets map[string][]Stream
 	// Max is the largest backlog of an answer. Defaults to 1 hour.
 	Max time.Duration

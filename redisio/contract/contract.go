@@ -19,8 +19,8 @@ type Server struct {
 	// Differs lists the rules that the server is known to break, each with the reason.
 	Differs map[string]string
 
-	// Prefix begins all keys of the rules, for users who may use only some keys. It must not contain
-	// braces. Defaults to "", then the keys begin with "{contract:".
+	// Prefix is the beginning of all keys of the rules, if the user has rights for some keys only. It
+	// must not contain braces. Defaults to "", then the keys begin with "{contract:".
 	Prefix string
 	// Patience is how long a rule waits for an expected state. Defaults to 15s, and to 2s for a rule
 	// in Differs.

@@ -11,7 +11,7 @@
 // a few megabytes, one check runs at a time, and each deletes its keys, also when ctx ends. It writes
 // nothing if the user may not delete keys or if memory is short.
 //
-// The files: examine.go has the order of the checks, server.go finds out what the server is,
-// settings.go reads its settings, network.go measures, rights.go tries the user's rights, and
-// promises.go checks the rules of package contract.
+// The order of the checks is in examine.go. The file server.go finds out what the server is, and
+// settings.go reads its settings. The file network.go measures, and rights.go tries the user's
+// rights. The rules of package contract are checked by promises.go.
 package doctor

@@ -17,8 +17,8 @@ import (
 
 // Options configure an examination. The zero value examines everything.
 type Options struct {
-	// Prefix begins the keys that the doctor writes, for a user with rights for some keys only. It
-	// must not contain braces. Defaults to "".
+	// Prefix is the beginning of the keys that the doctor writes, if the user has rights for some
+	// keys only. It must not contain braces. Defaults to "".
 	Prefix string
 	// Quick leaves out the promises, which take some seconds and write.
 	Quick bool

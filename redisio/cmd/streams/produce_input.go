@@ -221,7 +221,7 @@ func (p *production) parse(line []byte) (redisio.Fields, error) {
 // raw returns the fields as they are.
 func (e *jsonEntry) raw() (fields redisio.Fields, err error) {
 	if len(e.Data) > 0 || e.Base64 != nil || e.Type+e.Key != "" || e.Headers != nil {
-		return nil, errors.New("fields beside data, type, key or headers: write one of both")
+		return nil, errors.New("fields beside data, type, key or headers: write only one kind")
 	}
 	if len(e.Fields) == 0 {
 		return nil, errors.New("no fields: an entry needs at least one")
