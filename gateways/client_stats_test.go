@@ -54,7 +54,7 @@ func TestClientStats(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-began; cancel(errors.New("changed my mind")) }()
 	late := func() error {
-		ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer stop()
 		return call(ctx, "hang", "x")
 	}
