@@ -17,12 +17,11 @@ import (
 func (h *Handler) look(ctx context.Context, s Stream) (StreamBacklog, error) {
 	b := StreamBacklog{Stream: s}
 	group, err := admin.FindGroup(ctx, h.rdb, s.Key, s.Group)
+	if redisio.IsMissing(err) || errors.Is(err, redisio.ErrNoGroup) {
+		return b, h.absent(ctx, &b)
+	}
 	if err != nil {
-		missing, lookErr := h.absent(ctx, &b)
-		if !missing {
-			return b, errors.Join(err, lookErr)
-		}
-		return b, nil
+		return b, err
 	}
 	b.Lag, b.Pending, b.AtLeast = group.Lag, group.Pending, group.LagAtLeast
 	now, err := h.rdb.Time(ctx).Result()
@@ -34,10 +33,7 @@ func (h *Handler) look(ctx context.Context, s Stream) (StreamBacklog, error) {
 	if err != nil {
 		return b, err
 	}
-	settled, known, err := h.settled(ctx, s)
-	if err != nil {
-		return b, err
-	}
+	settled, known := settledBy(group)
 	after := progress{at: now, settled: settled, waits: b.Lag > 0, rate: before.rate}
 	if known && (before.at.IsZero() || now.Sub(before.at) >= askedAgain) {
 		after.learn(before)
@@ -50,44 +46,29 @@ func (h *Handler) look(ctx context.Context, s Stream) (StreamBacklog, error) {
 	return b, nil
 }
 
-// settled returns how many entries the group has settled. Redis may not know it, for example after
+// settledBy returns how many entries a group has settled. Redis may not know it, for example after
 // the group's position was set.
-func (h *Handler) settled(ctx context.Context, s Stream) (n int64, known bool, err error) {
-	groups, err := h.rdb.XInfoGroups(ctx, s.Key).Result()
-	for _, g := range groups {
-		if g.Name == s.Group { // unknown is 0 here
-			return g.EntriesRead - g.Pending, g.EntriesRead > 0 || g.LastDeliveredID == "0-0", nil
-		}
-	}
-	return 0, false, err
+func settledBy(g admin.GroupState) (n int64, known bool) {
+	return g.Read - g.Pending, g.Read > 0 || g.Delivered == "0-0"
 }
 
-// absent fills in the backlog of a missing stream or group. missing is false if neither is missing.
-func (h *Handler) absent(ctx context.Context, b *StreamBacklog) (missing bool, err error) {
+// absent fills in the backlog of a stream that is missing or has no such group.
+func (h *Handler) absent(ctx context.Context, b *StreamBacklog) error {
 	states, err := admin.InspectStreams(ctx, h.rdb, b.Key)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !states[0].Exists {
 		b.Missing = "stream"
-		return true, nil
-	}
-	groups, err := h.rdb.XInfoGroups(ctx, b.Key).Result()
-	if err != nil {
-		return false, err
-	}
-	for _, g := range groups {
-		if g.Name == b.Group {
-			return false, nil
-		}
+		return nil
 	}
 	now, err := h.rdb.Time(ctx).Result()
 	if err != nil {
-		return false, err
+		return err
 	}
 	b.Missing, b.Lag, b.Age = "group", states[0].Length, ageOf(states[0].First, now)
 	b.Seconds = backlog(b.Age, b.Lag, 0, h.cfg.Max)
-	return true, nil
+	return nil
 }
 
 // ageOf returns the seconds since an entry was added, or 0 if its ID is no time.

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,7 +45,6 @@ type Handler struct {
 	rdb  redis.UniversalClient
 	err  error // of the configuration
 	busy map[string]chan struct{}
-	asks sync.WaitGroup
 }
 
 const (
@@ -125,27 +123,22 @@ func (h *Handler) Ask(ctx context.Context, target string) (Backlog, error) {
 	if !ok {
 		return Backlog{}, fmt.Errorf("%w: %q", ErrNoTarget, target)
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	select {
 	case h.busy[target] <- struct{}{}:
 	default:
-		cancel()
 		return Backlog{}, ErrBusy
 	}
-	type result struct {
-		Backlog
-		err error
-	}
-	done := make(chan result, 1)
-	h.asks.Go(func() { // clients may ignore the context while a server hangs
-		defer cancel()
-		b, err := h.ask(ctx, target, streams)
-		<-h.busy[target]
-		done <- result{b, err}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	defer cancel()
+	var b Backlog
+	done := flow.Aside(func() (err error) { // clients may ignore the context while a server hangs
+		defer func() { <-h.busy[target] }()
+		b, err = h.ask(ctx, target, streams)
+		return err
 	})
 	select {
-	case r := <-done:
-		return r.Backlog, r.err
+	case err := <-done:
+		return b, err
 	case <-ctx.Done():
 		return Backlog{}, fmt.Errorf("scale: ask Redis for %q: %w", target, context.Cause(ctx))
 	}

@@ -15,6 +15,7 @@ import (
 type GroupInfo struct {
 	Pending    int64         // delivered and not settled, of all consumers
 	Lag        int64         // not delivered yet; -1 if unknown (after deletions)
+	Read       int64         // delivered since the beginning of the stream; 0 if unknown, as before Redis 7
 	Consumers  int64         // consumers the group knows
 	Delivered  string        // ID of the last entry delivered
 	Oldest     string        // ID of the oldest pending entry, "" if none
@@ -59,7 +60,9 @@ func Oldest(ctx context.Context, pipe redis.Pipeliner, key, group string) *redis
 
 // From builds the state of a group from the server's answers.
 func From(g redis.XInfoGroup, oldest *redis.XPendingExtCmd) GroupInfo {
-	info := GroupInfo{Pending: g.Pending, Lag: g.Lag, Consumers: g.Consumers, Delivered: g.LastDeliveredID}
+	info := GroupInfo{
+		Pending: g.Pending, Lag: g.Lag, Read: g.EntriesRead, Consumers: g.Consumers, Delivered: g.LastDeliveredID,
+	}
 	if p := oldest.Val(); len(p) > 0 {
 		info.Oldest, info.OldestIdle = p[0].ID, p[0].Idle
 	}
