@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -25,17 +26,25 @@ type counters struct {
 
 // begin adds an endpoint that has been opened, if it is a Counter.
 func (c *counters) begin(endpoint any) {
-	if one, ok := endpoint.(Counter); ok && reflect.ValueOf(endpoint).Comparable() {
+	if one := counterOf(endpoint); one != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.alive = append(c.alive, one)
 	}
 }
 
+// counterOf returns the Counter that an endpoint is, or nil.
+func counterOf(endpoint any) Counter {
+	if one, ok := endpoint.(Counter); ok && reflect.ValueOf(endpoint).Comparable() {
+		return one
+	}
+	return nil
+}
+
 // end keeps the counts of an endpoint that has been closed.
 func (c *counters) end(endpoint any) {
-	one, ok := endpoint.(Counter)
-	if !ok || !reflect.ValueOf(endpoint).Comparable() {
+	one := counterOf(endpoint)
+	if one == nil {
 		return
 	}
 	c.mu.Lock()
@@ -51,7 +60,7 @@ func (c *counters) end(endpoint any) {
 	addCounts(c.ended, one)
 }
 
-// sum returns the counts of all endpoints, or nil if there are none.
+// sum returns the counts of all endpoints; nil without an endpoint that counts.
 func (c *counters) sum() map[string]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,9 +68,7 @@ func (c *counters) sum() map[string]uint64 {
 		return nil
 	}
 	all := make(map[string]uint64)
-	for name, n := range c.ended {
-		all[name] = n
-	}
+	maps.Copy(all, c.ended)
 	for _, one := range c.alive {
 		addCounts(all, one)
 	}

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 )
 
 // EventKind is a kind of Event.
@@ -113,12 +112,8 @@ func textOf(err error) (text string) {
 		}
 	}()
 	text = strings.ToValidUTF8(err.Error(), "\uFFFD")
-	if len(text) <= maxEventText {
-		return text
+	if len(text) > maxEventText {
+		text = strings.ToValidUTF8(text[:maxEventText], "") + "…"
 	}
-	end := maxEventText
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
+	return text
 }

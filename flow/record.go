@@ -116,7 +116,7 @@ func (d *details) all() Meta {
 	return d.Meta
 }
 
-// join returns the metadata of a message that joins others: that of the first, with all as members.
+// joins returns the metadata of a message that joins others: that of r, the first, with all as members.
 func (r *record) joins(members []*record) *record {
 	d := &details{Meta: r.meta(), join: &joinDetails{members: members}}
 	d.Members = nil
