@@ -226,6 +226,9 @@ type delta struct {
 	seconds  float64
 }
 
+// before returns the earlier state; without one it is empty.
+func (d *delta) before() *flow.Snapshot { return cmp.Or(d.was, &flow.Snapshot{}) }
+
 // rate is the change of a count per second.
 func (d *delta) rate(now, was uint64) float64 {
 	if d.was == nil || now < was {
@@ -246,10 +249,7 @@ func (d *delta) addTo(v *graphView) {
 	for i := range d.now.Stages {
 		d.addStage(v, &d.now.Stages[i])
 	}
-	before := map[[2]string]flow.EdgeSnapshot{}
-	if d.was != nil {
-		before = edgesOf(d.was)
-	}
+	before := edgesOf(d.before())
 	for ends, e := range edgesOf(d.now) {
 		if l := v.link(ends[0], ends[1]); l != nil {
 			l.Rate += d.rate(e.Messages, before[ends].Messages)
@@ -282,10 +282,7 @@ func (d *delta) addStage(v *graphView, n *flow.StageSnapshot) {
 	if s == nil {
 		return
 	}
-	was := *n
-	if d.was != nil {
-		was = *cmp.Or(find(d.was.Stages, func(o flow.StageSnapshot) bool { return o.Name == n.Name }), &was)
-	}
+	was := cmp.Or(find(d.before().Stages, func(o flow.StageSnapshot) bool { return o.Name == n.Name }), n)
 	s.InRate += d.rate(n.In, was.In)
 	s.OutRate += d.rate(n.Out, was.Out)
 	s.FaultRate += d.rate(n.Faults, was.Faults)
@@ -315,10 +312,7 @@ func (d *delta) addSource(v *graphView, n *flow.SourceSnapshot) {
 		v.Sources = append(v.Sources, sourceView{Name: n.Name, Lag: -1, Pending: -1})
 		s = &v.Sources[len(v.Sources)-1]
 	}
-	was := *n
-	if d.was != nil {
-		was = *cmp.Or(find(d.was.Sources, func(o flow.SourceSnapshot) bool { return o.Name == n.Name }), &was)
-	}
+	was := cmp.Or(find(d.before().Sources, func(o flow.SourceSnapshot) bool { return o.Name == n.Name }), n)
 	v.Rate += d.rate(n.Read, was.Read)
 	s.Rate += d.rate(n.Settled, was.Settled)
 	s.DeadRate += d.rate(n.Dead, was.Dead)
