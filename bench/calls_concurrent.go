@@ -33,6 +33,11 @@ const (
 )
 
 func callByHandConcurrently(ctx context.Context, t *Trial) (call, error) {
+	s := newConcurrent(t)
+	return s.start(ctx, s.serve, s.reply)
+}
+
+func newConcurrent(t *Trial) *concurrent {
 	s := &concurrent{
 		byHand:  newByHand(t),
 		room:    make(chan struct{}, handWorkers),
@@ -41,7 +46,7 @@ func callByHandConcurrently(ctx context.Context, t *Trial) (call, error) {
 		oldest:  make([]string, handRemember),
 	}
 	s.deadlines = true
-	return s.start(ctx, s.serve, s.reply)
+	return s
 }
 
 // serve starts a handler for each request that it reads.

@@ -24,7 +24,10 @@ type byHand struct {
 	next      atomic.Int64
 }
 
-type handRequest struct{ id, v string }
+type handRequest struct {
+	id, v   string
+	headers []any // more fields of the entry: names and values
+}
 
 const (
 	handBatch    = 512
@@ -60,7 +63,7 @@ func ignoreCancel(err error) error {
 }
 
 func (h *byHand) raw(ctx context.Context, body []byte) ([]byte, error) {
-	answer, err := h.call(ctx, string(body))
+	answer, err := h.call(ctx, string(body), nil)
 	return []byte(answer), err
 }
 
@@ -73,13 +76,13 @@ func Price(body []byte) ([]byte, error) {
 	return json.Marshal(priced(o))
 }
 
-func (h *byHand) call(ctx context.Context, v string) (string, error) {
+func (h *byHand) call(ctx context.Context, v string, headers []any) (string, error) {
 	id := strconv.FormatInt(h.next.Add(1), 36)
 	c := make(chan string, 1)
 	h.mu.Lock()
 	h.waiting[id] = c
 	h.mu.Unlock()
-	h.out <- handRequest{id, v}
+	h.out <- handRequest{id, v, headers}
 	select {
 	case v := <-c:
 		return v, nil
@@ -168,7 +171,7 @@ func (h *byHand) send(ctx context.Context) error {
 		}
 		pipe := h.caller.Pipeline()
 		for _, r := range batch {
-			values := []any{"data", r.v, "type", "price", "id", r.id, "reply", h.t.Out}
+			values := append([]any{"data", r.v, "type", "price", "id", r.id, "reply", h.t.Out}, r.headers...)
 			if h.deadlines {
 				values = append(values, "deadline", time.Now().Add(handPatience).UnixMilli())
 			}

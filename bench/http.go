@@ -41,6 +41,12 @@ func overHTTP(connections int) Case {
 			About: "the same handler over go-redis by hand",
 			Run:   c.askingHTTP(callByHand, servePlain),
 		},
+		{
+			Name: "goredis-concurrent",
+			About: "the features of a route and a Service by hand: checked JSON, request ID, trace, timeouts; " +
+				"64 concurrent handlers with deadlines",
+			Run: c.askingHTTP(routeByHand, servePatiently),
+		},
 	}
 	return c
 }
@@ -109,7 +115,10 @@ func serveGateways(ctx context.Context, l net.Listener, h http.Handler) error {
 }
 
 func servePlain(ctx context.Context, l net.Listener, h http.Handler) error {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	return serveWith(ctx, l, &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second})
+}
+
+func serveWith(ctx context.Context, l net.Listener, s *http.Server) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
