@@ -28,6 +28,9 @@ type StageDescription struct {
 	MaxInFlight int           `json:"max_in_flight,omitempty"` // of a source: its credits by count
 	MaxBytes    int           `json:"max_bytes,omitempty"`     // of a source: its credits in bytes
 	Chunk       int           `json:"chunk,omitempty"`
+	// DeadLettersTo is the place of a source's dead letters, such as the key of a stream. It is
+	// empty if the source does not name it.
+	DeadLettersTo string `json:"dead_letters_to,omitempty"`
 }
 
 // LinkDescription is one link between two stages. An edge is a bounded channel between goroutines;
@@ -52,7 +55,7 @@ func (g *Graph) Describe() Description {
 			HoldsFor: n.HoldsFor,
 		}
 		if n.kind == kindSource {
-			s.MaxInFlight, s.MaxBytes = n.maxInFlight, n.maxBytes
+			s.MaxInFlight, s.MaxBytes, s.DeadLettersTo = n.maxInFlight, n.maxBytes, n.DeadLettersTo
 		}
 		if n.kind == kindSource || n.kind == kindSink {
 			s.Chunk = n.chunk

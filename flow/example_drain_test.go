@@ -56,3 +56,16 @@ func ExampleKillGrace() {
 	// Output:
 	// true [deaf (1 message)] given back: 1
 }
+
+// A request handler starts a drain without waiting for its end.
+func ExampleRunning_StartDrain() {
+	g := flow.New("shop", flow.To(queueOf("tea", "milk").source(), discard[string]()))
+	r, err := g.Start(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r.StartDrain()
+	fmt.Println(r.Wait(), r.State())
+	// Output: <nil> ended
+}

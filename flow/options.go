@@ -318,6 +318,9 @@ type Traits struct {
 	// DeadLetters means that the source's committer stores Dead entries. For any other source, a
 	// Dead entry stops the graph.
 	DeadLetters bool
+	// DeadLettersTo names the place of the Dead entries for people and tools, such as the key of a
+	// stream. It is part of the graph's description. It includes DeadLetters.
+	DeadLettersTo string
 	// Inline runs the source in the goroutine of the stages behind it, without an edge between
 	// them. Before each Read, the messages buffered in these stages are passed on. A Read that
 	// blocks delays their alarms. So no stage behind such a source should have alarms, such as
@@ -363,7 +366,10 @@ func (t Traits) stageOption(c *stageConfig) {
 	c.Passes = c.Passes || t.Passes
 	c.Redelivers = c.Redelivers || t.Redelivers || t.GivesBack
 	c.GivesBack = c.GivesBack || t.GivesBack
-	c.DeadLetters = c.DeadLetters || t.DeadLetters
+	c.DeadLetters = c.DeadLetters || t.DeadLetters || t.DeadLettersTo != ""
+	if t.DeadLettersTo != "" {
+		c.DeadLettersTo = t.DeadLettersTo
+	}
 	c.Inline = c.Inline || t.Inline
 	c.issues = append(c.issues, t.invalid...)
 }

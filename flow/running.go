@@ -337,6 +337,10 @@ func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 	return r.Report(), r.Wait()
 }
 
+// StartDrain requests the end of the graph, as Drain does, and returns at once. Wait returns the
+// result.
+func (r *Running) StartDrain() { r.end() }
+
 // end requests the end of the graph.
 func (r *Running) end() {
 	wake(r.ending)

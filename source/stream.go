@@ -105,7 +105,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	base := []flow.StageOption{
 		flow.InvalidError(p.wrong.Err()),
 		flow.ChunkSize(2 * p.group.MaxCount), // one reply, and one that is read ahead
-		flow.Traits{Redelivers: true, DeadLetters: true, GivesBack: !cfg.AtMostOnce},
+		flow.Traits{Redelivers: true, DeadLetters: true, GivesBack: !cfg.AtMostOnce, DeadLettersTo: p.deadLettersTo()},
 		inFlight(cfg.MaxInFlight),
 	}
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
@@ -162,6 +162,14 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 			"give both the same hash tag, such as {orders} and {orders}:dead")
 	}
 	return p
+}
+
+// deadLettersTo returns the key of the dead letters for the description, or "" without any.
+func (p *streamPlan) deadLettersTo() string {
+	if p.group.AtMostOnce {
+		return ""
+	}
+	return p.deadKey
 }
 
 // deadKey returns the default key of dead letters, or "" if no default is in the same hash slot.

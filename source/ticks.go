@@ -94,7 +94,7 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 	base := []flow.StageOption{
 		flow.InvalidError(p.wrong.Err()),
 		flow.ChunkSize(p.group.MaxCount),
-		flow.Traits{Redelivers: true, DeadLetters: true},
+		flow.Traits{Redelivers: true, DeadLetters: true, DeadLettersTo: p.deadLettersTo()},
 		flow.MaxInFlight(cfg.MaxInFlight),
 	}
 	return flow.NewSource("ticks", func() flow.Reader[Tick] {

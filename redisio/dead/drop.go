@@ -24,7 +24,7 @@ func Drop(
 	f Filter,
 	o DropOptions,
 ) (dropped int64, err error) {
-	err = deadPages(ctx, rdb, key, f, func(page []Entry, _ int) error {
+	err = deadPages(ctx, rdb, key, f, pagesByRange, func(page []Entry, _ int) error {
 		if len(page) == 0 {
 			return nil
 		}

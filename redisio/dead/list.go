@@ -104,8 +104,19 @@ func (f *Filter) span() (first, last redisio.ID) {
 // that are added meanwhile. It reads pages of some megabytes, and changes nothing. An error is
 // the last element.
 func All(ctx context.Context, rdb redis.UniversalClient, key string, f Filter) iter.Seq2[Entry, error] {
+	return each(ctx, rdb, key, f, pagesByRange)
+}
+
+// Newest is All, newest first.
+func Newest(ctx context.Context, rdb redis.UniversalClient, key string, f Filter) iter.Seq2[Entry, error] {
+	return each(ctx, rdb, key, f, pagesBack)
+}
+
+func each(
+	ctx context.Context, rdb redis.UniversalClient, key string, f Filter, pages pager,
+) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		err := deadPages(ctx, rdb, key, f, func(page []Entry, _ int) error {
+		err := deadPages(ctx, rdb, key, f, pages, func(page []Entry, _ int) error {
 			for _, d := range page {
 				if !yield(d, nil) {
 					return errEnough
@@ -140,6 +151,7 @@ func deadPages(
 	rdb redis.UniversalClient,
 	key string,
 	f Filter,
+	pages pager,
 	do func(page []Entry, missing int) error,
 ) error {
 	if err := errors.Join(check.NeedClient(rdb, "DeadLetters"), check.NeedKey("DeadLetters", key),
@@ -168,7 +180,7 @@ func deadPages(
 	if len(f.IDs) > 0 {
 		err = pagesByID(ctx, rdb, key, f.IDs, handle)
 	} else {
-		err = pagesByRange(ctx, rdb, key, f, handle)
+		err = pages(ctx, rdb, key, f, handle)
 	}
 	if errors.Is(err, errEnough) {
 		return nil
@@ -176,6 +188,12 @@ func deadPages(
 	return err
 }
 
+// pager calls do with the entries of a stream that may match a filter, some at a time.
+type pager func(
+	ctx context.Context, rdb redis.UniversalClient, key string, f Filter, do func([]redisio.Entry, int) error,
+) error
+
+// pagesByRange is a pager from the oldest entry to the newest.
 func pagesByRange(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -212,6 +230,34 @@ func pagesByRange(
 			return err
 		}
 	}
+}
+
+// pagesBack is a pager from the newest entry to the oldest.
+func pagesBack(
+	ctx context.Context, rdb redis.UniversalClient, key string, f Filter, do func([]redisio.Entry, int) error,
+) error {
+	var asking conn.Asking
+	first, last := f.span()
+	for more := true; more && last.Compare(first) >= 0; {
+		if err := fault.Ended(ctx); err != nil {
+			return err
+		}
+		var b redisio.Batch
+		var err error
+		more, err = asking.Page(ctx, rdb, deadPage, deadPageBytes, &b, nil, "xrevrange", key, last, first)
+		if err != nil {
+			return check.ReadError(key, err)
+		}
+		if len(b.Entries) == 0 {
+			return nil
+		}
+		asking.Learn(&b)
+		if err := do(b.Entries, 0); err != nil {
+			return err
+		}
+		last = b.Entries[len(b.Entries)-1].Position.Prev()
+	}
+	return nil
 }
 
 func pagesByID(

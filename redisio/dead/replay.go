@@ -2,6 +2,7 @@ package dead
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -96,21 +97,50 @@ func Replay(
 		return p.report, err
 	}
 	p.began = time.Now()
-	err := deadPages(ctx, rdb, key, f, func(page []Entry, missing int) error {
+	err := deadPages(ctx, rdb, key, f, pagesByRange, func(page []Entry, missing int) error {
 		p.report.Gone += int64(missing)
 		return p.Page(ctx, page)
 	})
 	if err == nil && p.report.NoOrigin > 0 {
-		err = &redisio.ConfigError{
-			Type:  "ReplayOptions",
-			Field: "To",
-			Problem: fmt.Sprintf(
-				"is empty, and the origin of %s of %q is unknown",
-				fault.Plural(p.report.NoOrigin, "entry", "entries"),
-				fault.KeyName(key),
-			),
-			Fix: "name the stream to write to",
-		}
+		err = p.noOrigin()
+	}
+	return p.report, err
+}
+
+// noOrigin returns the error of entries that do not name their stream.
+func (p *replay) noOrigin() error {
+	return &redisio.ConfigError{
+		Type:  "ReplayOptions",
+		Field: "To",
+		Problem: fmt.Sprintf("is empty, and the origin of %s of %q is unknown",
+			fault.Plural(p.report.NoOrigin, "entry", "entries"), fault.KeyName(p.key)),
+		Fix: "name the stream to write to",
+	}
+}
+
+// ReplayAs is Replay for one dead letter, with other fields than it had. It writes them as given.
+func ReplayAs(
+	ctx context.Context, rdb redis.UniversalClient, key, id string, fields redisio.Fields, o ReplayOptions,
+) (ReplayReport, error) {
+	p := replay{rdb: rdb, key: key, o: o, report: ReplayReport{To: make(map[string]int64)}, edited: fields}
+	m := redisio.MistakesOf("dead.ReplayAs")
+	m.If(len(fields) == 0, "fields", "is empty", "drop the dead letter, or give at least one field")
+	m.If(o.KeepReason, "KeepReason", "is set", "add the dead:… fields to fields")
+	m.Join(o.Validate())
+	m.Join(p.target(o.To))
+	if err := m.Err(); err != nil {
+		return p.report, err
+	}
+	d, err := Find(ctx, rdb, key, id)
+	if errors.Is(err, ErrNoEntry) {
+		p.report.Gone++
+		return p.report, nil
+	}
+	if err == nil {
+		err = p.Page(ctx, []Entry{d})
+	}
+	if err == nil && p.report.NoOrigin > 0 {
+		err = p.noOrigin()
 	}
 	return p.report, err
 }
@@ -123,6 +153,7 @@ type replay struct {
 	report ReplayReport
 	began  time.Time
 	sent   int64
+	edited redisio.Fields // to write; nil: those of the entry
 }
 
 // target checks a stream to write to; "" is valid.
@@ -154,7 +185,7 @@ func (p *replay) Page(ctx context.Context, page []Entry) error {
 			to = d.Reason.Key
 		}
 		switch {
-		case len(d.Original) == 0:
+		case len(d.Original) == 0 && p.edited == nil:
 			p.report.Empty++
 			continue
 		case to == "":
@@ -221,9 +252,9 @@ func (p *replay) Send(ctx context.Context, letters []letter) error {
 	pipe := p.rdb.Pipeline()
 	cmds := make([]*redis.Cmd, len(letters))
 	for i, l := range letters {
-		keep := len(l.Original)
-		if p.o.KeepReason {
-			keep = len(l.Fields)
+		keep := len(p.fields(l))
+		if p.edited != nil {
+			keep = 0 // the script copies none
 		}
 		args := append([]any{l.ID, 2 * len(l.Fields), 2 * keep}, p.extra()...)
 		cmds[i] = pipe.Eval(ctx, scriptReplay, []string{p.key, l.to}, args...)
@@ -262,16 +293,23 @@ func (p *replay) Send(ctx context.Context, letters []letter) error {
 	return first
 }
 
-func (p *replay) extra() []any {
-	if !p.o.KeepReason {
-		return nil
+// extra returns names and values that the script adds.
+func (p *replay) extra() (all []any) {
+	for i := range p.edited {
+		all = append(all, &p.edited[i].Name, p.edited[i].Value)
 	}
-	return []any{deadReplayed, stamp(time.Now())}
+	if p.o.KeepReason {
+		all = append(all, deadReplayed, stamp(time.Now()))
+	}
+	return all
 }
 
-// fields returns the fields of a replayed entry, without extra.
+// fields returns the fields of a replayed entry, without dead:replayed.
 func (p *replay) fields(l letter) redisio.Fields {
-	if p.o.KeepReason {
+	switch {
+	case p.edited != nil:
+		return p.edited
+	case p.o.KeepReason:
 		return l.Fields
 	}
 	return l.Original
@@ -285,7 +323,10 @@ func (p *replay) Add(l letter) []any {
 	for i := range fields {
 		args = append(args, &fields[i].Name, fields[i].Value)
 	}
-	return append(args, p.extra()...)
+	if p.o.KeepReason {
+		args = append(args, deadReplayed, stamp(time.Now()))
+	}
+	return args
 }
 
 // large replays an entry with more fields than a script can pass. It uses a transaction, which
@@ -320,6 +361,21 @@ func (p *replay) there(ctx context.Context, rdb redis.StreamCmdable, id string) 
 	return err
 }
 
+// token names a copy, so that it is made once. A replay with other fields is another copy.
+func (p *replay) token(l letter) string {
+	token := "replay\n" + p.key + "\n" + l.ID
+	if p.edited == nil {
+		return token
+	}
+	h := sha256.New()
+	for _, f := range p.edited {
+		fmt.Fprintf(h, "%d:%d:", len(f.Name), len(f.Value))
+		h.Write([]byte(f.Name))
+		h.Write(f.Value)
+	}
+	return fmt.Sprintf("%s\n%x", token, h.Sum(nil))
+}
+
 // twoSteps replays an entry into another slot, see script.CopyOnce.
 func (p *replay) twoSteps(ctx context.Context, l letter) error {
 	if err := p.there(ctx, p.rdb, l.ID); err != nil {
@@ -332,7 +388,7 @@ func (p *replay) twoSteps(ctx context.Context, l letter) error {
 			redisio.Field{Name: deadReplayed, Value: []byte(stamp(time.Now()))},
 		)
 	}
-	if err := script.CopyOnce(ctx, p.rdb, l.to, "replay\n"+p.key+"\n"+l.ID, 0, fields); err != nil {
+	if err := script.CopyOnce(ctx, p.rdb, l.to, p.token(l), 0, fields); err != nil {
 		return err
 	}
 	return p.rdb.XDel(ctx, p.key, l.ID).Err()
