@@ -62,20 +62,35 @@ type ClientStats struct {
 // clientCounters count calls, with two atomic additions each.
 type clientCounters struct{ calls, streams, sends outcomeCounters }
 
-type outcomeCounters [callOutcomes]struct {
+type outcomeCounters [callOutcomes]latencyCounter
+
+// since counts a call that began at start and has ended with an error or nil.
+func (c *outcomeCounters) since(ctx context.Context, start time.Time, err *error) {
+	c[outcomeOf(ctx, *err)].add(time.Since(start))
+}
+
+// latencyCounter counts how long calls took.
+type latencyCounter struct {
 	sum     atomic.Int64
 	buckets [len(callBounds) + 1]atomic.Uint64
 }
 
-// since counts a call that began at start and has ended with an error or nil.
-func (c *outcomeCounters) since(ctx context.Context, start time.Time, err *error) {
-	took, of := time.Since(start), &c[outcomeOf(ctx, *err)]
+func (c *latencyCounter) add(took time.Duration) {
 	at := 0
 	for at < len(callBounds) && took > callBounds[at] {
 		at++
 	}
-	of.sum.Add(int64(took))
-	of.buckets[at].Add(1)
+	c.sum.Add(int64(took))
+	c.buckets[at].Add(1)
+}
+
+func (c *latencyCounter) read() (l Latency) {
+	l.Sum = time.Duration(c.sum.Load())
+	for b := range l.Buckets {
+		l.Buckets[b] = c.buckets[b].Load()
+		l.Count += l.Buckets[b]
+	}
+	return l
 }
 
 func outcomeOf(ctx context.Context, err error) CallOutcome {
@@ -100,12 +115,7 @@ func outcomeOf(ctx context.Context, err error) CallOutcome {
 
 func (c *outcomeCounters) read() (all [CallOutcomes]Latency) {
 	for i := range c {
-		l := &all[i]
-		l.Sum = time.Duration(c[i].sum.Load())
-		for b := range l.Buckets {
-			l.Buckets[b] = c[i].buckets[b].Load()
-			l.Count += l.Buckets[b]
-		}
+		all[i] = c[i].read()
 	}
 	return all
 }

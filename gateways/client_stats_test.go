@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 func counts(all [gateways.CallOutcomes]gateways.Latency) map[string]uint64 {
@@ -75,6 +76,10 @@ func TestClientStats(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	redistest.Soon(t, "each handled request has a latency", func() bool {
+		s := svc.Stats()
+		return s.Took.Count > 0 && s.Took.Count == s.Answered+s.Failed && s.Took.Sum > 0
+	})
 	got := c.Stats()
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)

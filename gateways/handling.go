@@ -17,6 +17,7 @@ type handling struct {
 	parent  context.Context // of the stage
 	until   time.Time       // zero: no deadline
 	credits credits         // of a streamed reply; else nil
+	began   time.Time       // when the service took the request
 	headers flow.Headers    // of the request
 	request Request         // as the handler gets it
 

@@ -39,7 +39,7 @@ func (s *Service) Serve(
 		}
 	}
 	h := newHandling(ctx, s.deadline(now, meta.Deadline, m.Value.window > 0))
-	h.request, h.headers = m.Value, m.Value.Headers
+	h.request, h.headers, h.began = m.Value, m.Value.Headers, now
 	r := &h.request
 	if r.window > 0 {
 		h.credits = newCredits(r.window)
@@ -98,6 +98,7 @@ func (s *Service) conclude(
 	switch v, is := flow.Verdict(err); {
 	case err == nil || is && v.Do == flow.ActDrop:
 		s.stats.answered.Add(1)
+		s.stats.took.add(time.Since(h.began))
 	case errors.Is(why, errCancelled):
 		s.stats.cancelled.Add(1)
 		return nil, false
@@ -110,6 +111,7 @@ func (s *Service) conclude(
 		return err, false
 	default:
 		s.stats.failed.Add(1)
+		s.stats.took.add(time.Since(h.began))
 		*answer = s.failed(ctx, r, err)
 	}
 	return nil, wanted
@@ -191,9 +193,16 @@ type ServiceStats struct {
 	// Dropped is the number of replies, and parts of streamed ones, that were dropped because a
 	// client's mailbox exceeded MailboxBytes.
 	Dropped uint64
+	// Took is how long the handlers of answered and failed requests took. The time in the queue is
+	// not part of it.
+	Took Latency
 }
 
-type serviceCounters struct{ answered, failed, expired, cancelled, handedOn, dropped atomic.Uint64 }
+type serviceCounters struct {
+	answered, failed, expired, cancelled, handedOn, dropped atomic.Uint64
+
+	took latencyCounter
+}
 
 // Stats returns the counts.
 func (s *Service) Stats() ServiceStats {
@@ -205,6 +214,7 @@ func (s *Service) Stats() ServiceStats {
 		Cancelled: c.cancelled.Load(),
 		HandedOn:  c.handedOn.Load(),
 		Dropped:   c.dropped.Load(),
+		Took:      c.took.read(),
 	}
 }
 

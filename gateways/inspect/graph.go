@@ -218,6 +218,25 @@ func (v *graphView) lanes() {
 		l.Blocked = min(1, l.Blocked/float64(max(alive, 1)))
 		l.Heat = max(l.Blocked, float64(l.Fill)/float64(max(l.Size, 1)))
 	}
+	v.shareMerges()
+}
+
+// shareMerges completes the links into a merge. They share one buffer, which a snapshot counts at one
+// of them.
+func (v *graphView) shareMerges() {
+	for i := range v.Links {
+		l := &v.Links[i]
+		from, to := v.stage(l.From), v.stage(l.To)
+		if !l.Edge || from == nil || to == nil || to.Kind != "merge" {
+			continue
+		}
+		counted := find(v.Links, func(o linkView) bool { return o.To == l.To && o.Edge && o.Size > 0 })
+		if counted == nil {
+			continue
+		}
+		l.Fill, l.Size, l.Blocked, l.Heat = counted.Fill, counted.Size, counted.Blocked, counted.Heat
+		l.Rate = from.OutRate
+	}
 }
 
 // delta is what has happened between two snapshots of one run of a graph.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/streamerson/streamerson-go/gateways"
 )
 
 // overview is the state of an application, without the details of its graphs. It does not change.
@@ -47,6 +49,10 @@ type partView struct {
 	Name      string       `json:"name"`
 	Processes int          `json:"processes"`
 	Figures   []figureView `json:"figures"`
+	Median    string       `json:"p50,omitempty"` // of its calls in the last seconds, else since the start
+	Slowest   string       `json:"p99,omitempty"` // 99 % of them were as quick
+
+	took, before []uint64 // buckets
 }
 
 // figureView is a number of a part. Rate is nil for a current value, and without an earlier report.
@@ -118,6 +124,9 @@ func (b *board) parts() []partView {
 			v.add(part, before, seconds)
 		}
 	}
+	for i := range all {
+		all[i].latency()
+	}
 	slices.SortStableFunc(all, func(x, y partView) int { return cmp.Compare(order(x.Kind), order(y.Kind)) })
 	return all
 }
@@ -126,6 +135,10 @@ func order(kind string) int { return slices.Index(partKinds, kind) }
 
 // add adds the figures of a part in one process.
 func (v *partView) add(now, was *PartReport, seconds float64) {
+	v.took = sum(v.took, now.Took)
+	if was != nil {
+		v.before = sum(v.before, was.Took)
+	}
 	for _, f := range now.Figures {
 		is := func(o Figure) bool { return o.Name == f.Name }
 		sum := find(v.Figures, func(o figureView) bool { return o.Name == f.Name })
@@ -146,4 +159,48 @@ func (v *partView) add(now, was *PartReport, seconds float64) {
 			sum.Rate = &rate
 		}
 	}
+}
+
+// sum adds buckets to those of other processes.
+func sum(to, buckets []uint64) []uint64 {
+	for i, n := range buckets {
+		if i == len(to) {
+			to = append(to, 0)
+		}
+		to[i] += n
+	}
+	return to
+}
+
+// latency computes the percentiles.
+func (v *partView) latency() {
+	recent := slices.Clone(v.took)
+	for i, n := range v.before[:min(len(v.before), len(recent))] {
+		recent[i] -= min(n, recent[i])
+	}
+	if v.Median = quantile(recent, 0.5); v.Median == "" || v.before == nil {
+		recent = v.took
+	}
+	v.Median, v.Slowest = quantile(recent, 0.5), quantile(recent, 0.99)
+}
+
+// quantile returns the bound of the bucket that has a quantile, or "" without calls.
+func quantile(buckets []uint64, share float64) string {
+	bounds, total, n := gateways.CallBounds(), uint64(0), uint64(0)
+	for _, b := range buckets {
+		total += b
+	}
+	if total == 0 {
+		return ""
+	}
+	for i, b := range buckets {
+		if n += b; float64(n) < share*float64(total) {
+			continue
+		}
+		if i < len(bounds) {
+			return "≤ " + span(bounds[i].Seconds())
+		}
+		break
+	}
+	return "> " + span(bounds[len(bounds)-1].Seconds())
 }

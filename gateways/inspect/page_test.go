@@ -164,7 +164,10 @@ var silent = flow.Log(silentLog)
 
 // orders is a busy graph: "price" is its bottleneck.
 func orders(name string) *flow.Graph {
-	src := source.Every(100*time.Microsecond, time.Time.UnixNano, flow.Name("orders"))
+	src := source.Values(func(yield func(int64) bool) {
+		for n := int64(0); yield(n); n++ {
+		}
+	}, flow.Name("orders"))
 	checked := operators.Map(src, flow.Pure(func(n int64) int64 { return n / 1000 }), flow.Name("check"))
 	priced := operators.Map(checked, func(ctx context.Context, n int64) (int64, error) {
 		return n, flow.Sleep(ctx, 5*time.Millisecond)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/parts"
@@ -18,6 +17,9 @@ type PartReport struct {
 	Kind    string   `json:"kind"`
 	Name    string   `json:"name"`
 	Figures []Figure `json:"figures"`
+	// Took has the buckets of gateways.Latency: of a service its handlers, of a client its answered
+	// calls.
+	Took []uint64 `json:"took,omitempty"`
 }
 
 // Figure is a number of a part.
@@ -35,19 +37,19 @@ var partKinds = []string{"service", "client", "route", "hub", "events"}
 func partsOf(show *parts.Set) []PartReport {
 	all := []PartReport{}
 	for i, s := range show.Services() {
-		all = append(all, PartReport{"service", named(s, i), serviceFigures(s.Stats())})
+		all = append(all, servicePart(named(s, i), s.Stats()))
 	}
 	for i, c := range show.Clients() {
-		all = append(all, PartReport{"client", named(c, i), clientFigures(c.Stats())})
+		all = append(all, clientPart(named(c, i), c.Stats()))
 	}
 	for i, e := range show.Routes() {
-		all = append(all, PartReport{"route", named(e, i), routeFigures(e.Stats())})
+		all = append(all, PartReport{Kind: "route", Name: named(e, i), Figures: routeFigures(e.Stats())})
 	}
 	for i, h := range show.Hubs() {
-		all = append(all, PartReport{"hub", named(h, i), hubFigures(h.Stats())})
+		all = append(all, PartReport{Kind: "hub", Name: named(h, i), Figures: hubFigures(h.Stats())})
 	}
 	for i, h := range show.EventHandlers() {
-		all = append(all, PartReport{"events", named(h, i), eventFigures(h.Stats())})
+		all = append(all, PartReport{Kind: "events", Name: named(h, i), Figures: eventFigures(h.Stats())})
 	}
 	return all
 }
@@ -58,14 +60,14 @@ func wrong(name string, n uint64) Figure { return Figure{Name: name, Value: int6
 
 func current(name string, n int) Figure { return Figure{Name: name, Value: int64(n), Now: true} }
 
-func serviceFigures(s gateways.ServiceStats) []Figure {
-	return []Figure{
+func servicePart(name string, s gateways.ServiceStats) PartReport {
+	return PartReport{Kind: "service", Name: name, Took: s.Took.Buckets[:], Figures: []Figure{
 		total("answered", s.Answered), wrong("failed", s.Failed), wrong("expired", s.Expired),
 		total("cancelled", s.Cancelled), total("handed on", s.HandedOn), wrong("replies dropped", s.Dropped),
-	}
+	}}
 }
 
-func clientFigures(s gateways.ClientStats) []Figure {
+func clientPart(name string, s gateways.ClientStats) PartReport {
 	all := []Figure{current("waiting", s.Waiting)}
 	for o := range gateways.CallOutcome(gateways.CallOutcomes) {
 		all = append(all, Figure{
@@ -74,20 +76,7 @@ func clientFigures(s gateways.ClientStats) []Figure {
 			Bad:   o != gateways.CallAnswered && o != gateways.CallCancelled,
 		})
 	}
-	return append(all, speeds(s.Calls[gateways.CallAnswered])...)
-}
-
-// speeds are the numbers of calls that were answered within some times. Unlike percentiles, they can
-// be added up over processes.
-func speeds(l gateways.Latency) (all []Figure) {
-	bounds, at, n := gateways.CallBounds(), 0, uint64(0)
-	for _, limit := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
-		for ; at < len(bounds) && bounds[at] <= limit; at++ {
-			n += l.Buckets[at]
-		}
-		all = append(all, total("answered within "+limit.String(), n))
-	}
-	return append(all, wrong("answered later", l.Count-n))
+	return PartReport{Kind: "client", Name: name, Took: s.Calls[gateways.CallAnswered].Buckets[:], Figures: all}
 }
 
 func routeFigures(s web.EndpointStats) []Figure {

@@ -39,7 +39,9 @@ func TestPageShowsGraphs(t *testing.T) {
 			t,
 			tab,
 			"the busiest stage",
-			`document.querySelector('#findings').textContent.includes('price')`,
+			`document.querySelector('#findings').textContent.includes('price (2 workers) is busy') &&
+				document.querySelector('#findings').textContent.includes('its input is full.') &&
+				document.querySelector('.mark.worst')`,
 		)
 		shows(
 			t,
@@ -52,7 +54,12 @@ func TestPageShowsGraphs(t *testing.T) {
 	for i, s := range sizes {
 		tab := tab(t, url+"#/graph/audit", s, i == 0)
 		shows(t, tab, "the fault as text", `document.querySelector('#events').textContent.includes('<b>db-1</b>')`)
-		shows(t, tab, "what is wrong", `document.querySelector('#findings').textContent.includes('fail')`)
+		shows(
+			t,
+			tab,
+			"what is wrong",
+			`document.querySelector('#findings').textContent.includes('Every message fails at store.')`,
+		)
 		picture(t, tab, "broken-"+s.name)
 	}
 }

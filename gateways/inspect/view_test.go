@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/parts"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // shop is a report of a graph: in → check → price (2 workers) → out. Each stage has its own goroutine.
@@ -102,19 +104,31 @@ func TestHeadlines(t *testing.T) {
 	}{
 		"full":     {change(func(*GraphReport) {}), warn, "price (2 workers) is busy 100 % of the time; its input is full."},
 		"not full": {change(func(g *GraphReport) { g.Snapshot.Edges[1].Fill = 0 }), notice, "price (2 workers) is busy 100 % of the time."},
-		"half":     {[2]GraphReport{shop(100, time.Second, 0), shop(300, 3400*time.Millisecond, 0)}, fine, "price (2 workers) is busy 60 % of the time. It is the busiest stage."},
-		"quick":    {[2]GraphReport{shop(100, time.Second, 0), shop(300, 1100*time.Millisecond, 0)}, fine, "No stage limits it."},
-		"idle":     {[2]GraphReport{shop(100, time.Second, 0), shop(100, time.Second, 0)}, fine, "Idle: no messages"},
-		"paused":   {change(func(g *GraphReport) { *g = shop(100, time.Second, 0); g.Snapshot.State = flow.Paused }), notice, "Paused: its sources do not read."},
-		"failed":   {change(func(g *GraphReport) { g.Snapshot.Failure = "boom\nat once" }), bad, "It stopped: boom"},
+		"half": {
+			[2]GraphReport{shop(100, time.Second, 0), shop(300, 3400*time.Millisecond, 0)},
+			fine, "price (2 workers) is busy 60 % of the time. It is the busiest stage.",
+		},
+		"quick":  {[2]GraphReport{shop(100, time.Second, 0), shop(300, 1100*time.Millisecond, 0)}, fine, "No stage limits it."},
+		"idle":   {[2]GraphReport{shop(100, time.Second, 0), shop(100, time.Second, 0)}, fine, "Idle: no messages"},
+		"paused": {change(func(g *GraphReport) { *g = shop(100, time.Second, 0); g.Snapshot.State = flow.Paused }), notice, "Paused: its sources do not read."},
+		"failed": {change(func(g *GraphReport) { g.Snapshot.Failure = "boom\nat once" }), bad, "It stopped: boom"},
 		"stuck": {change(func(g *GraphReport) {
 			g.Snapshot.Bottleneck = &flow.Bottleneck{
 				Stage: "price", Reason: `a call of "price" has not returned for 1m`, Stuck: time.Minute,
 			}
 		}), bad, `Stuck: a call of "price" has not returned for 1m.`},
-		"faults":    {change(func(g *GraphReport) { g.Snapshot.Stages[2].Faults = 20 }), warn, "Messages fail at price: 10 a second."},
-		"dead":      {change(func(g *GraphReport) { g.Snapshot.Sources[0].Dead = 3 }), warn, "Entries of in go to the dead letters: 1.5 a second."},
-		"falls off": {change(func(g *GraphReport) { g.Snapshot.Sources[0].Lag = 5050 }), warn, "in falls behind: 5,050 entries are unread, and 2,500 more each second."},
+		"faults": {change(func(g *GraphReport) { g.Snapshot.Stages[2].Faults = 20 }), warn, "Messages fail at price: 10 a second."},
+		"all fail": {change(func(g *GraphReport) {
+			g.Snapshot.Stages[2].In, g.Snapshot.Stages[2].Faults = 300, 195
+		}), bad, "Every message fails at price."},
+		"some pass": {change(func(g *GraphReport) {
+			g.Snapshot.Stages[2].In, g.Snapshot.Stages[2].Faults, g.Snapshot.Stages[2].Out = 300, 200, 1
+		}), warn, "Messages fail at price: 100 a second."},
+		"dead": {change(func(g *GraphReport) { g.Snapshot.Sources[0].Dead = 3 }), warn, "Entries of in go to the dead letters: 1.5 a second."},
+		"falls off": {
+			change(func(g *GraphReport) { g.Snapshot.Sources[0].Lag = 5050 }),
+			warn, "in falls behind: 5,050 entries are unread, and 2,500 more each second.",
+		},
 		"restart": {change(func(g *GraphReport) {
 			g.Recent = []flow.Event{{Kind: flow.EventRestart, Stage: "out", Time: time.Now()}}
 		}), warn, "out failed and was restarted 1 time in the last minute."},
@@ -200,5 +214,23 @@ func TestStateSurvivesJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"state":"asleep"}`), &s); err == nil ||
 		!strings.Contains(err.Error(), "unknown state") {
 		t.Errorf("an unknown state: %v", err)
+	}
+}
+
+// A running graph says by itself which stage is its bottleneck, and all links into its merge have the
+// figures of their buffer.
+func TestBottleneckOfARunningGraph(t *testing.T) {
+	show := parts.New()
+	started(t, show, orders("billing"))
+	p := New(nil, show, Config{})
+	want := finding{warn, "price (2 workers) is busy 100 % of the time; its input is full."}
+	redistest.Soon(t, "price is named", func() bool {
+		g := looks(p, "billing").Graph
+		return g.Findings[0] == want && g.Bottleneck == "price"
+	})
+	for _, l := range looks(p, "billing").Graph.Links {
+		if l.Edge && l.Size == 0 {
+			t.Errorf("a link without a buffer: %+v", l)
+		}
 	}
 }

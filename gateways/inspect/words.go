@@ -29,6 +29,7 @@ const (
 	someShare  = 0.5
 	fullShare  = 0.75 // of an edge's places
 	quickRate  = 0.05 // messages per second that count as none
+	allFail    = 0.9  // of a stage's messages: the counts are not from the same instant
 	oldFaults  = time.Minute
 	longUnread = 30 * time.Second
 )
@@ -90,7 +91,7 @@ func (v *graphView) failures() (all []finding) {
 	}
 	for _, s := range v.Stages {
 		switch {
-		case s.FaultRate > 0 && s.FaultRate >= s.InRate && s.InRate < quickRate:
+		case s.FaultRate > 0 && s.OutRate < quickRate && s.FaultRate >= allFail*s.InRate:
 			add(bad, "Every message fails at %s.", s.Name)
 		case s.FaultRate > 0:
 			add(warn, "Messages fail at %s: %s a second.", s.Name, rate(s.FaultRate))
@@ -270,6 +271,8 @@ func number(n int64) string {
 func span(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	switch {
+	case d < 10*time.Millisecond:
+		return d.Round(time.Microsecond).String()
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()
 	case d < time.Minute:

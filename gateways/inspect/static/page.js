@@ -117,19 +117,7 @@ const findings = new Keyed($('findings'), () => element('li', '', element('span'
 
 const figures = new Keyed($('figures'), (f) => element('div', '', element('dt', '', f.name), element('dd'), element('dd', 'more')));
 
-// shareMerges completes the links into a merge. They share one buffer, which is counted at one of them.
-function shareMerges(g) {
-  for (const l of g.links) {
-    const shared = l.edge && !l.size && g.links.find((o) => o.to === l.to && o.edge && o.size);
-    if (!shared) continue;
-    const out = (link) => (g.stages.find((s) => s.name === link.from) || {out: 0}).out;
-    shared.rate = out(shared);
-    Object.assign(l, {fill: shared.fill, size: shared.size, blocked: shared.blocked, heat: shared.heat, rate: out(l)});
-  }
-}
-
 function showGraph(g) {
-  shareMerges(g);
   say($('graph-name'), g.name);
   say($('graph-state'), g.state || 'gone');
   style($('graph-state'), 'pill level' + (g.level > 1 ? g.level : 0));
@@ -226,9 +214,10 @@ function showParts() {
   parts.update(state.parts, (p) => p.kind + '\n' + p.name, (card, p) => {
     say(card.firstChild.lastChild, p.name);
     say(card.children[1], p.processes === 1 ? 'in one process' : `in ${p.processes} processes`);
-    card.figures.update(p.figures, (f) => f.name, (div, f) => {
+    const all = p.p50 ? [{name: 'half of the calls', text: p.p50}, {name: '99 % of the calls', text: p.p99}, ...p.figures] : p.figures;
+    card.figures.update(all, (f) => f.name, (div, f) => {
       say(div.lastChild, f.text || (f.rate ? `${number(f.value)} · ${rate(f.rate)}/s` : number(f.value)));
-      style(div, f.bad && f.value > 0 ? (f.rate > 0 ? 'bad' : 'was-bad') : f.value > 0 ? '' : 'zero');
+      style(div, f.bad && f.value > 0 ? (f.rate > 0 ? 'bad' : 'was-bad') : f.text || f.value > 0 ? '' : 'zero');
     });
   });
 }
