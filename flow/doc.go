@@ -110,6 +110,13 @@
 // watched message that ends takes watches.mu last. Keyed workers take byKey.mu before crew.mu. The
 // locks of stages (holdMu) are taken alone.
 //
+// # Traces
+//
+// With a [Tracer] (WithTracer, Trace) each entry has a span from its receipt until its settlement is
+// committed, and each join of several messages has one with links to theirs. Handlers receive the
+// span in their context. Faults are events of the span. Stages have spans of their own where the
+// Tracer asks for them. Package gateways/tracing makes the spans with OpenTelemetry.
+//
 // # Writing operators
 //
 // [Transform] makes a stage that turns a value into a value, [Step] one that turns a message into

@@ -158,7 +158,7 @@ func (st *stageRun) giveUp(l lease, f *Fault, dirty *dirtySessions) (stopped boo
 		d = Decision{Do: ActStop}
 		cannot = ErrNotRedeliverable
 	}
-	st.tellFault(f, d)
+	st.tellFault(l, f, d)
 	return st.carryOut(l, f, d, cannot, dirty)
 }
 
@@ -192,7 +192,7 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 	if d.Do == ActRetry && tries >= quickRetries {
 		d.After = max(d.After, retryFloor)
 	}
-	s.st.tellFault(f, d)
+	s.st.tellFault(l, f, d)
 	if d.Do == ActRetry {
 		s.st.retries.Add(1)
 		return true, d.After
@@ -203,10 +203,16 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 	return false, 0
 }
 
-// tellFault adds a fault to the counters and the recent events, calls the hook and logs it.
-func (st *stageRun) tellFault(f *Fault, d Decision) {
+// tellFault adds a fault to the counters, the recent events and the message's span, calls the hook and
+// logs it.
+func (st *stageRun) tellFault(l lease, f *Fault, d Decision) {
 	st.faults.Add(1)
 	st.run.recent.faulted(f, d)
+	if st.run.tracer != nil {
+		if span := l.span(); span != nil {
+			span.Fault(f, d)
+		}
+	}
 	if hook := st.run.graph.hooks.Faulted; hook != nil {
 		st.run.hook("Faulted", func() { hook(f, d) })
 	}

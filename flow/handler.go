@@ -136,6 +136,9 @@ type buffer interface {
 func (t *turn) handle(l lease, meta *record, call func(context.Context) error) {
 	t.in++
 	t.works()
+	if t.traced.on {
+		t.traced.span = l.span()
+	}
 	for tries := t.la.tried + 1; ; tries++ {
 		t.cur = l
 		err := t.guard(call)
@@ -160,6 +163,7 @@ func (t *turn) handle(l lease, meta *record, call func(context.Context) error) {
 // apart makes a call without a message, such as End.
 func (t *turn) apart(call func(context.Context) error) error {
 	t.works()
+	t.traced.span = nil
 	if err := t.guard(call); err != nil {
 		t.undo()
 		return err

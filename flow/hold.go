@@ -152,6 +152,7 @@ func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
 	s.members = members
 	m.lease = lease{slab: s}
 	if st := stageOf(ctx); st != nil {
+		st.traceJoin(s)
 		st.made(m.lease)
 	}
 	return m

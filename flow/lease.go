@@ -53,6 +53,7 @@ type slab struct {
 	members []lease         // of a join, in the order of Meta.Members; of a watched message; immutable
 	each    []ended         // of a join: how single members ended; guarded by mu; nil while none has ended
 	watch   *watch          // set for a watched message
+	spans   []Span          // of a chunk, parallel to cells, or of a join; nil if it is not traced; immutable
 	since   time.Time       // time of the read
 	left    int             // leases not collected yet; owned by the committer
 	scanned int             // cells before it are collected; owned by the committer
@@ -179,6 +180,9 @@ func (l lease) settle(dirty *dirtySessions) {
 		s.watch.run.watches.settled(watchedEnd{l, end, worst(end, l.worstMember())}, dirty)
 		return
 	}
+	if s.spans != nil {
+		dirty.spans = append(dirty.spans, s.endOf(int(l.at), worst(end, l.worstMember())))
+	}
 	for i, member := range s.members {
 		one := end
 		if each != nil {
@@ -300,80 +304,6 @@ func (s *slab) worsen(at int, how ended) {
 		s.ends = make(map[int32]ended)
 	}
 	s.ends[int32(at)] = now
-}
-
-// settledBatch is the set of settlements that a committer has collected but not committed: their
-// number, outcomes and bytes, and the settlements themselves if the source's Reader needs them.
-type settledBatch struct {
-	wanted  bool // whether settled is filled
-	settled []Settlement
-	n       int
-	bytes   int
-	by      [len(outcomeNames)]int
-	unfault int    // Nacked without a fault: given back unfinished
-	unbegun int    // of these: before a handler began them
-	nacked  *Fault // the first fault of a Nacked entry, if any
-}
-
-func (h *settledBatch) reset() {
-	clear(h.settled)
-	*h = settledBatch{wanted: h.wanted, settled: h.settled[:0]}
-}
-
-// collect adds the leases settled since the last call. If all is set, it also adds the others as
-// Nacked, because their holders are gone or have been given up.
-func (s *slab) collect(h *settledBatch, all bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	prefix := true
-	for i := s.scanned; i < len(s.cells); i++ {
-		c := &s.cells[i]
-		switch have := s.shares(i); {
-		case have < settled:
-		case have == settled || all:
-			if have > settled && Outcome(c.worst.Load()) < Nacked {
-				s.worsen(i, ended{outcome: Nacked})
-			}
-			if !prefix {
-				c.more.Store(collected)
-			}
-			s.take(i, h)
-		default:
-			prefix = false
-		}
-		if prefix {
-			s.scanned = i + 1
-		}
-	}
-}
-
-// take collects one lease.
-func (s *slab) take(i int, h *settledBatch) {
-	s.left--
-	n := s.end(i)
-	o := n.outcome
-	h.n++
-	h.by[o]++
-	if o == Nacked && n.fault == nil {
-		h.unfault++
-		if n.unbegun {
-			h.unbegun++
-		}
-	} else if o == Nacked && h.nacked == nil {
-		h.nacked = n.fault
-	}
-	r := &noRecord
-	if s.records != nil {
-		r = &s.records[i]
-		h.bytes += int(r.size)
-	}
-	if !h.wanted {
-		return
-	}
-	h.settled = append(h.settled, Settlement{
-		Seq: s.first + uint64(i), ID: r.id, Attempt: r.attempts(), Outcome: o, Fault: n.fault,
-		Lost: s.cells[i].lost(), Unbegun: n.unbegun && o == Nacked, meta: r,
-	})
 }
 
 // roots calls f with the session of each entry that the lease stands for.

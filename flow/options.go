@@ -198,6 +198,7 @@ type graphConfig struct {
 	backoff      time.Duration
 	log          *slog.Logger // nil: the default
 	hooks        Hooks
+	tracer       Tracer // nil: the one of the context
 	mistakes
 }
 
@@ -326,6 +327,9 @@ type Traits struct {
 	// blocks delays their alarms. So no stage behind such a source should have alarms, such as
 	// those of batches.
 	Inline bool
+	// Untraced means that the entries of the source, or what the sink writes, get no spans, such as
+	// those of control messages. See Tracer.
+	Untraced bool
 
 	invalid []BuildError
 }
@@ -371,5 +375,6 @@ func (t Traits) stageOption(c *stageConfig) {
 		c.DeadLettersTo = t.DeadLettersTo
 	}
 	c.Inline = c.Inline || t.Inline
+	c.Untraced = c.Untraced || t.Untraced
 	c.issues = append(c.issues, t.invalid...)
 }

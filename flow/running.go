@@ -36,8 +36,9 @@ type Running struct {
 }
 
 // contexts are the two contexts of a run: reading ends when the graph drains, hard when it is
-// stopped.
+// stopped. tracer is the one of hard, or nil.
 type contexts struct {
+	tracer      Tracer
 	reading     context.Context
 	stopReading context.CancelFunc
 	hard        context.Context
@@ -113,6 +114,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		r.log = Logger(ctx)
 	}
 	r.log = Thinned(r.log).With("graph", g.name)
+	ctx, r.tracer = g.trace(ctx)
 	r.hard, r.stopHard = context.WithCancelCause(withLogger(context.WithoutCancel(ctx), r.log))
 	r.reading, r.stopReading = context.WithCancel(r.hard)
 	for _, n := range g.nodes {

@@ -221,9 +221,13 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 		s.begin(lease{slab: &s.whole})
 		defer s.begin(lease{})
 	}
+	if s.traced.on {
+		s.traceChunk(chunk)
+	}
 	started := s.writes()
 	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
 	took := s.wrote(started)
+	s.traced.span, s.traced.links = nil, nil
 	if s.st.node.chunk > 1 {
 		s.st.writing.Store(int64(took))
 	}

@@ -372,6 +372,7 @@ func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 		in.msgs[i].meta = &in.records[i]
 		size += int(in.records[i].size)
 	}
+	ses.trace(sl)
 	ses.admit(sl, n, size)
 	s := ses.source
 	s.in.Add(uint64(n))

@@ -12,8 +12,9 @@ import (
 // of yet. A lane collects them and notifies the committers once per chunk, so that a commit covers
 // as many settlements as possible.
 type dirtySessions struct {
-	last *session
-	more []*session
+	last  *session
+	more  []*session
+	spans []spanEnd // of joins that have settled
 }
 
 func (n *dirtySessions) add(s *session) {
@@ -27,6 +28,10 @@ func (n *dirtySessions) add(s *session) {
 }
 
 func (n *dirtySessions) tell() {
+	if len(n.spans) > 0 {
+		endSpans(n.spans)
+		n.spans = nil
+	}
 	if n.last == nil {
 		return
 	}
@@ -118,9 +123,10 @@ func (ses *session) tell() {
 		return
 	}
 	ses.mu.Lock()
-	over := ses.collectLocked(&ses.batch)
+	over, spans := ses.collectLocked(&ses.batch), ses.batch.spans
 	ses.account(&ses.batch)
 	ses.mu.Unlock()
+	endSpans(spans)
 	if over {
 		ses.wake()
 	}
@@ -163,6 +169,7 @@ func (ses *session) commitLoop() error {
 		if over && (batch.n == 0 || ses.ctx.Err() != nil) {
 			if batch.n > 0 {
 				ses.source.uncommitted.Add(uint64(batch.n))
+				endSpans(batch.spans)
 				ses.source.run.log.Warn("commit gave up, the source keeps these entries",
 					"stage", ses.source.name, "entries", batch.n)
 			}
@@ -279,7 +286,9 @@ func (ses *session) commit(b *settledBatch, tries int) bool {
 	if hook := s.run.graph.hooks.Committed; hook != nil {
 		s.run.hook("Committed", func() { hook(s.name, b.settled) })
 	}
+	spans := b.spans
 	ses.account(b)
+	endSpans(spans)
 	return true
 }
 

@@ -66,6 +66,8 @@ type stageBase struct {
 	busy   time.Duration // working
 	weight time.Duration // working, while the lane was sampling
 
+	traced traced
+
 	holding
 }
 
@@ -131,6 +133,7 @@ func (s *stageBase) init(la *lane, st *stageRun) {
 	s.la, s.st, s.timeout = la, st, st.node.timeout
 	s.ctx = &stageContext{la.ctx, s}
 	la.stages = append(la.stages, s)
+	s.trace()
 }
 
 // hook makes the stage a part of its lane's life. end is called at the end of the input; nil for
@@ -170,12 +173,19 @@ func (s *stageBase) count() {
 
 // guard calls user code with the stage's context and timeout, and turns a panic into an error.
 func (s *stageBase) guard(f func(context.Context) error) (err error) {
+	if s.traced.span != nil || s.traced.links != nil {
+		return s.guardTraced(f)
+	}
+	return s.guardIn(s.ctx, f)
+}
+
+func (s *stageBase) guardIn(ctx context.Context, f func(context.Context) error) (err error) {
 	if s.timeout > 0 {
-		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 		return guard(ctx, f)
 	}
-	return guard(s.ctx, f)
+	return guard(ctx, f)
 }
 
 func guard(ctx context.Context, f func(context.Context) error) (err error) {

@@ -37,9 +37,13 @@ func (s *batchStage[T, U]) start(la *lane, st *stageRun, renew func(), next func
 
 func (s *batchStage[T, U]) push(batch []Message[T]) {
 	s.in += uint64(len(batch))
+	leased, try := s.la.run.lanes.leased.Load(), s.try
+	if s.traced.on {
+		try = s.tryTraced
+	}
 	for tries := s.la.tried + 1; len(batch) > 0 && !s.la.aborted; {
 		s.works()
-		n, err := s.try(batch)
+		n, err := try(batch, leased)
 		batch = batch[n:]
 		if n > 0 {
 			tries = 1
@@ -57,7 +61,7 @@ func (s *batchStage[T, U]) push(batch []Message[T]) {
 		s.in -= uint64(len(batch))
 		giveBackTo(&s.la.dirty, batch, untouched(s.st.node))
 	}
-	if s.la.run.lanes.leased.Load() {
+	if leased {
 		s.begin(lease{})
 	}
 	s.passOn()
@@ -89,11 +93,11 @@ func (s *batchStage[T, U]) again(l lease, meta *record, err error, tries int) bo
 }
 
 // try handles messages until one fails: the n-th. If each call has a timeout, it handles one message.
-func (s *batchStage[T, U]) try(batch []Message[T]) (n int, err error) {
+// leased means that it takes each before it calls the handler.
+func (s *batchStage[T, U]) try(batch []Message[T], leased bool) (n int, err error) {
 	defer func() { n = s.handled }()
 	defer Catch(&err)
 	s.handled = 0
-	leased := s.la.run.lanes.leased.Load()
 	if s.timeout > 0 {
 		if leased && s.lost(batch[0].lease) {
 			return 0, nil
