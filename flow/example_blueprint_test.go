@@ -132,6 +132,23 @@ func ExampleName() {
 	// discard
 }
 
+// An operator that is built of others gives its stage a name of its own.
+func ExampleDefaultName() {
+	odd := func(in flow.Source[int], opts ...flow.StageOption) flow.Source[int] {
+		return every(in, 2, append([]flow.StageOption{flow.DefaultName("odd")}, opts...)...)
+	}
+	g := flow.New("shop", flow.To(odd(odd(odd(from(1, 2, 3)), flow.Name("mine"))), discard[int]()))
+	for _, s := range g.Describe().Stages {
+		fmt.Println(s.Name)
+	}
+	// Output:
+	// values
+	// odd
+	// mine
+	// odd-2
+	// discard
+}
+
 // every is an operator that passes each n-th message. It checks its arguments as the operators of
 // this package do.
 func every[T any](in flow.Source[T], n int, opts ...flow.StageOption) flow.Source[T] {

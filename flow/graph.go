@@ -191,7 +191,7 @@ func (v *validation) credits() {
 		}
 		sum := 0
 		for _, n := range v.g.nodes {
-			if n.Holds == 0 || !reaches(src, n) {
+			if n.Holds == 0 || n.NeverWaits || !reaches(src, n) {
 				continue
 			}
 			w := widthBefore(n)

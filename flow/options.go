@@ -54,6 +54,16 @@ func Name(name string) StageOption {
 	})
 }
 
+// DefaultName names the stage like Name, for operators that are built of others. A name that is taken
+// gets a number, and the user's Name wins.
+func DefaultName(name string) StageOption {
+	return stageOption(func(c *stageConfig) {
+		if !c.named {
+			c.name = name
+		}
+	})
+}
+
 // Workers runs the stage's handler on n goroutines concurrently. The output keeps the order of the
 // input, unless Unordered or KeyedBy is also given. Each worker has its own handler, so with
 // Workers a handler's state belongs to one worker and not to the stage.
@@ -295,6 +305,9 @@ type Traits struct {
 	// HoldsFor is the longest time that the handler keeps a message. Zero means until it has Holds
 	// messages.
 	HoldsFor time.Duration
+	// NeverWaits means that the stage can pass on or settle what it holds without the arrival of more
+	// messages: Holds is only a limit, which Validate does not compare to credits.
+	NeverWaits bool
 	// Joins means that the stage joins the messages it holds: one output message may stand for as
 	// many as it holds.
 	Joins bool
@@ -366,6 +379,7 @@ func (t Traits) stageOption(c *stageConfig) {
 	if t.OneWorker != "" {
 		c.OneWorker = t.OneWorker
 	}
+	c.NeverWaits = c.NeverWaits || t.NeverWaits
 	c.Joins = c.Joins || t.Joins
 	c.Passes = c.Passes || t.Passes
 	c.Redelivers = c.Redelivers || t.Redelivers || t.GivesBack

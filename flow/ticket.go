@@ -193,7 +193,7 @@ func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration)
 func Later[T any](
 	n int, within time.Duration, f func(ctx context.Context, m Message[T], t *Ticket) error, opts ...StageOption,
 ) Sink[T] {
-	own := []StageOption{ChunkSize(1), Traits{Holds: max(n, 0), HoldsFor: max(within, 0)}}
+	own := []StageOption{ChunkSize(1), Traits{Holds: max(n, 0), HoldsFor: max(within, 0), NeverWaits: true}}
 	if n < 1 {
 		own = append(own, Invalid("n", fmt.Sprintf("%d open tickets", n), "give 1 or more"))
 	}

@@ -165,3 +165,13 @@ func TestFault_D17_TicketsOfSourcesThatCannotRedeliver(t *testing.T) {
 		}
 	})
 }
+
+// More tickets than entries may be in flight are no deadlock: a ticket waits for no other message.
+func TestTicketsBeyondCredits(t *testing.T) {
+	later := Later(100, 0, func(_ context.Context, _ Message[int], t *Ticket) error { return t.Ack() })
+	src := newScript(7, MaxInFlight(3))
+	if err := New("g", To(src.source(), later)).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src.wantOutcomes(t, func(int) Outcome { return Acked })
+}

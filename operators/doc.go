@@ -37,6 +37,12 @@
 //	Throttle     makes messages wait, to keep a rate                 kept                carried
 //	Dedupe       drops messages handled before                       kept                carried
 //
+// Hubs connect graphs of one process while they run:
+//
+//	MergeHub      merges producers that come and go                  kept per producer   with the consumer's
+//	BroadcastHub  copies to subscribers that come and go             kept per producer   all subscribers, or at once
+//	PartitionHub  sends each key to one of the subscribers           kept per key        with the subscriber's
+//
 // Each operator's documentation ends with four facts: the order of its output, when entries are
 // acknowledged, what it holds in memory, and when its output ends.
 //

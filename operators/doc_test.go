@@ -17,6 +17,9 @@ import (
 // facts matches the end of an operator's documentation.
 var facts = regexp.MustCompile(`\n\nOrder: [^:]+\. Acks: [^:]+\.\nHolds: [^:]+\. Ends: [^:]+\.\n$`)
 
+// parameters are the types that operators take or return.
+var parameters = []string{"DedupeStore", "DedupeMemory", "Overflow", "HubStats"}
+
 // TestDocs parses the package: each operator documents its four facts, has an example with output,
 // and is in the table of the package's documentation.
 func TestDocs(t *testing.T) {
@@ -60,11 +63,25 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	for _, typ := range p.Types {
-		if typ.Name != "DedupeStore" && typ.Name != "DedupeMemory" || len(typ.Funcs) > 0 { // stores of Dedupe
+		hub := strings.HasSuffix(typ.Name, "Hub")
+		if !hub && !slices.Contains(parameters, typ.Name) {
 			t.Errorf("the package exports more than operators: %s", typ.Name)
 		}
+		if !hub {
+			continue
+		}
+		exported = append(exported, typ.Name)
+		if !examples["New"+typ.Name] {
+			t.Errorf("New%s has no example with output", typ.Name)
+		}
+		for _, m := range typ.Methods {
+			if m.Name != "Close" && m.Name != "Stats" && !facts.MatchString(m.Doc) {
+				t.Errorf("%s.%s: its documentation does not end with the lines Order, Acks and Holds, Ends:\n%s",
+					typ.Name, m.Name, m.Doc)
+			}
+		}
 	}
-	if len(p.Vars)+len(p.Consts) > 0 {
+	if len(p.Vars)+len(p.Consts) > 1 { // the errors of hubs
 		t.Errorf("the package exports more than operators")
 	}
 	var listed []string

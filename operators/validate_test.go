@@ -43,6 +43,15 @@ func TestValidate(t *testing.T) {
 			ok, failed := operators.Try[int, int](in(), nil)
 			return []flow.Part{end(ok), flow.To(failed, discard[flow.Failure[int]]())}
 		}, []string{"try: f"}},
+		"MergeHub": {func() []flow.Part { return one(flow.To(in(), operators.NewMergeHub[int](0).Sink())) },
+			[]string{"merge-hub: perProducer"}},
+		"BroadcastHub": {func() []flow.Part {
+			h := operators.NewBroadcastHub[int](0, 9)
+			return []flow.Part{flow.To(in(), h.Sink()), end(h.Subscribe(t.Context()))}
+		}, []string{"broadcast-hub: lag", "broadcast-hub: slow", "broadcast-hub-2: lag", "broadcast-hub-2: slow"}},
+		"PartitionHub": {func() []flow.Part {
+			return one(flow.To(in(), operators.NewPartitionHub[int, int](-1, nil).Sink()))
+		}, []string{"partition-hub: room", "partition-hub: key"}},
 		"FanOut to none":  {func() []flow.Part { return ends(operators.FanOut(in(), 0)...) }, []string{"fan-out: n"}},
 		"FanOut to fewer": {func() []flow.Part { return ends(operators.FanOut(in(), -3)...) }, []string{"fan-out: n"}},
 		"FanOut, workers": {
