@@ -17,7 +17,7 @@ import (
 var (
 	// ErrHubClosed stops a graph that sends to a hub after its Close.
 	ErrHubClosed = errors.New("operators: hub is closed")
-	// ErrTooSlow stops the graph of a subscriber whose mailbox was full, with the policy Fail.
+	// ErrTooSlow stops the graph of a subscriber that was too slow, with the policy Fail.
 	ErrTooSlow = errors.New("operators: subscriber was too slow for its hub")
 )
 
@@ -25,7 +25,7 @@ var (
 type HubStats struct {
 	Subscribers int    // attached now
 	Queued      int    // messages that no subscriber has read yet, summed over all mailboxes
-	Dropped     uint64 // messages dropped because a mailbox was full or nobody was attached
+	Dropped     uint64 // messages dropped because a mailbox was full or no subscriber was attached
 }
 
 // hub has what all kinds of hubs share.

@@ -15,20 +15,21 @@ import (
 //	out --a--b--c--d--
 //	out --------c--d--   (subscribed later)
 //
-// With the policy Block the slowest subscriber sets the pace, a message waits until there is a
-// subscriber, and an entry is acknowledged when all subscribers it was sent to have acknowledged
-// it. When one of them gives it back, its source delivers it again to all. With any other policy an
-// entry is acknowledged when it is in the hub, a slow subscriber slows nobody, and Stats counts
-// what it missed: DropOldest and DropNewest drop messages, Fail ends the subscription with
-// ErrTooSlow. Without a subscriber, messages are dropped.
+// With the policy Block the slowest subscriber sets the pace. A message waits until there is a
+// subscriber. Its entry is acknowledged when all subscribers that received it have acknowledged it.
+// When one of them gives it back, its source delivers it again to all.
+//
+// With any other policy an entry is acknowledged when it is in the hub, and no subscriber slows the
+// others. DropOldest and DropNewest drop messages for the slow one, Fail ends its subscription with
+// ErrTooSlow. Without a subscriber, messages are dropped. Stats counts the dropped messages.
 type BroadcastHub[T any] struct {
 	hub[T]
 	lag  int
 	slow Overflow
 }
 
-// NewBroadcastHub makes a hub whose subscribers may be up to lag messages behind, each. slow decides
-// what happens to a subscriber that is further behind.
+// NewBroadcastHub makes a hub. Each subscriber may be up to lag messages behind. The policy slow
+// applies to one that is further behind.
 func NewBroadcastHub[T any](lag int, slow Overflow) *BroadcastHub[T] {
 	return &BroadcastHub[T]{lag: lag, slow: slow}
 }
@@ -128,7 +129,7 @@ func (w *broadcaster[T]) Counts(add func(name string, n uint64)) { add("dropped"
 
 // Subscribe attaches a subscriber until ctx is done, and returns its source. It gets the messages
 // that are sent from now on, whether its graph runs or not: cancel ctx when no graph will read it any
-// more. Then the source ends, and what the subscriber has not handled counts as acknowledged.
+// more. Then the source ends, and its unfinished messages count as acknowledged.
 //
 // Order: kept within each producer. Acks: with the policy Block they settle the producer's entry.
 // Holds: lag messages. Ends: when ctx is done; after Close, when all messages are settled; by drain.

@@ -137,7 +137,7 @@ func (b *mailbox[T]) ripen() (next time.Time) {
 	return next
 }
 
-// Commit settles the messages with their producers. What was given back unfinished is read again.
+// Commit settles the messages with their producers. Unfinished ones are read again.
 func (r *hubReader[T]) Commit(ctx context.Context, settled []flow.Settlement) error {
 	b := r.box
 	b.hub.mu.Lock()

@@ -14,9 +14,9 @@ import (
 //	in -------b-b--b--   (attached later)
 //	out -a-a-a-b-b--b-
 //
-// A producer's entry is acknowledged when the consumer has acknowledged it. A message that the
-// consumer gives back is delivered again by the producer's source, which counts its deliveries, or
-// by the hub if that source cannot. A dead message becomes a dead letter of the producer's source.
+// A producer's entry is acknowledged when the consumer has acknowledged it. When the consumer gives
+// a message back, the producer's source delivers it again and counts the delivery. If that source
+// cannot, the hub delivers it again. A dead message becomes a dead letter of the producer's source.
 // A hub is in memory: what it holds when the process dies is still pending at the producers'
 // sources.
 type MergeHub[T any] struct {
@@ -57,5 +57,5 @@ func (h *MergeHub[T]) Source(opts ...flow.StageOption) flow.Source[T] {
 	return h.box.source("merge-hub", opts, settles)
 }
 
-// settles are the traits of a hub's source whose messages settle those of the producers.
+// settles are the traits of a source that settles the producers' entries.
 var settles = flow.Traits{Redelivers: true, DeadLetters: true, GivesBack: true}

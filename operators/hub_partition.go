@@ -14,8 +14,8 @@ import (
 //	out --a-----a-----b--   (b moves here when the other subscriber has left)
 //	out -----b-----c|
 //
-// A full mailbox makes the producers wait, and so does a hub without subscribers. What a subscriber
-// has not finished when it leaves goes to the others.
+// Producers wait while the mailbox of a key is full, or while the hub has no subscribers. When a
+// subscriber leaves, its unfinished messages go to the others.
 type PartitionHub[T any] struct {
 	hub[T]
 	room    int
@@ -73,7 +73,7 @@ func (h *PartitionHub[T]) owner(hash uint64) (owner *mailbox[T]) {
 
 // Subscribe attaches a subscriber until ctx is done, and returns its source. It owns its keys from
 // now on, whether its graph runs or not: cancel ctx when no graph will read it any more. Then the
-// source ends, and what the subscriber has not finished goes to the others.
+// source ends, and its unfinished messages go to the others.
 //
 // Order: kept within a key and producer, until a subscriber comes or leaves. Acks: settle the producer's entry.
 // Holds: room messages. Ends: when ctx is done; after Close, when all messages are settled; by drain.

@@ -216,7 +216,7 @@ func TestBroadcastHubWaitsForTheSlowest(t *testing.T) {
 		in, feed := flowtest.Feed[int](t)
 		producer := flowtest.Start(t, flow.To(in, h.Sink()))
 		feed.Send(1)
-		synctest.Wait() // nobody is there yet
+		synctest.Wait() // no subscriber is attached yet
 		ctx, leave := context.WithCancel(t.Context())
 		slow := h.Subscribe(ctx) // its graph does not run
 		fastSink, fast := flowtest.Collect[int](t)

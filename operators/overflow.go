@@ -28,7 +28,7 @@ func (o Overflow) String() string {
 	return [...]string{"block", "drop oldest", "drop newest", "fail"}[o]
 }
 
-// known reports an Overflow that is none of the constants.
+// known reports an unknown Overflow.
 func (o Overflow) known(field string) flow.StageOption {
 	if o <= Fail {
 		return nil
