@@ -8,7 +8,7 @@ RACE ?=
 # more memory (1.2 GB for the largest package, of four at once). The tests run with Go's default.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
 
-.PHONY: help setup test lint fuzz examples bench bench-quick compat faults faults-long check
+.PHONY: help setup test lint fuzz examples bench bench-quick compat contracts faults faults-long check
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ bench: setup ## compare with hand-written code and other frameworks, up to 20 mi
 
 bench-quick: setup ## the same with few repetitions, up to 2 minutes; only prints the tables
 	cd bench/peers && $(GO) run . -quick -o ''
+
+contracts: ## print the table operator x promise, with 200 seeds of chaos for each operator
+	@FLOWTEST_SEEDS=200 $(GO) test -count=1 -run '^TestTable$$' -v ./operators | grep -vE '^(=== | *---|20[0-9][0-9]/)'
 
 faults: setup ## inject faults and count every message (see bench/cmd/faults)
 	$(GO) run ./bench/cmd/faults

@@ -20,15 +20,21 @@ import (
 // dead letters, and the rest is written again under the fault policy. With an age limit Batch runs
 // on its own goroutine (flow.Async), so that a slow stage before it does not delay its timer.
 //
+//	in   --1--2--3--4--------5--|
+//	out  --------(123)--(4)-----(5)|  n = 3, 4 is as old as within
+//
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages, for up to within. Ends: when in ends, with a last batch of what is left.
 func Batch[T any](in flow.Source[T], n int, within time.Duration, opts ...flow.StageOption) flow.Source[[]T] {
 	return batches(in, limits[T]{n: n, within: within}, with(opts, atLeastOne("n", n, "values in a batch")))
 }
 
-// BatchBytes is Batch with a third limit: the sizes of a batch's values add up to at most maxBytes.
+// BatchBytes is Batch with a limit by size. The sizes of a batch's values add up to at most maxBytes.
 // A value that is larger than maxBytes is passed on as a batch of one. An error or panic of size is
 // a fault of its message, not of the batch.
+//
+//	in   --aa--b--cccc---|
+//	out  ---------(aab)--(cccc)|  maxBytes = 4
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages and maxBytes, for up to within. Ends: when in ends, with a last batch of what is left.
@@ -129,7 +135,10 @@ func (b *batch[T]) End(ctx context.Context, emit flow.Emit[[]T]) error {
 // has the metadata (including the reply address) of the message at its index, and settles only that
 // message. Otherwise all values have the batch's metadata and share one outcome.
 //
-// Order: kept. Acks: an entry of the batch gets the outcome of its value once all are done; an empty slice is done.
+//	in   --(123)----(4)--|
+//	out  --1-2-3----4----|
+//
+// Order: kept. Acks: each value by itself, once all are done; an empty slice is done.
 // Holds: the current slice. Ends: when in ends.
 func Unbatch[T any](in flow.Source[[]T], opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "unbatch", func() flow.Handler[[]T, T] {

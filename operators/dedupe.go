@@ -29,7 +29,7 @@ type DedupeStore interface {
 	Release(ctx context.Context, keys, tokens []string) error
 }
 
-// Dedupe drops messages with keys that have been handled before. A key is marked as handled when
+// Dedupe drops messages that were handled before, by key. A key is marked as handled when
 // all output that its message caused behind Dedupe is done, before the entry is acknowledged. If
 // that work failed, was given back or became a dead letter, the key is free again, so that a
 // redelivery or a replay does not count as a duplicate.
@@ -45,6 +45,9 @@ type DedupeStore interface {
 // meanwhile (10 minutes, see dedupe.Config; claims are not renewed). While the store is
 // unreachable the fault policy decides, and entries that are done wait to be acknowledged. The
 // store is queried chunk by chunk.
+//
+//	in   --a--b--a--c--b--|
+//	out  --a--b-----c-----|
 //
 // Order: kept; redelivered messages come later. Acks: carried by what passes; a dropped message is
 // done at once, or with the message that it repeats.

@@ -11,31 +11,71 @@
 //	shards := operators.ByKey(words, 4, word, count)
 //	g := flow.New("wordcount", flow.To(shards, out))
 //
-// # The operators
+// # Which operator do I need
 //
 // Order compares the order of the output with that of the input. Acks tells when an entry of the
-// source is acknowledged: carried means when its output is acknowledged, or at once if it has no
-// output.
+// source is acknowledged. Carried by an output means when that output is acknowledged, or at once if
+// there is none.
 //
-//	Operator     What it does                                        Order               Acks
-//	Map          turns each value into another                       kept                carried
-//	MapMessage   Map, with id, key, headers, time and attempt        kept                carried
-//	Filter       passes on the values that a function keeps          kept                carried
-//	FilterMap    Filter and Map in one                               kept                carried
-//	FlatMap      turns each value into any number of others          kept                all outputs
-//	Tap          shows each value to a function                      kept                carried
-//	Try          Map, with a branch for what fails                   kept per output     carried
-//	FanOut       copies each message to n outputs                    kept per output     all branches
-//	FanIn        brings several sources together                     kept per input      carried
-//	Partition    sends each key to one of n outputs                  kept per key        carried
-//	Balance      sends each message to an output that has room       not kept            carried
-//	Split        sends each message to one of two outputs            kept per output     carried
-//	ByKey        runs a sub-pipeline on each of n shards             kept per key        as the sub-pipeline's
-//	Batch        gathers values into slices, by count and age        kept                with the batch
-//	BatchBytes   Batch, with a limit by size too                     kept                with the batch
-//	Unbatch      turns slices into their values                      kept                all values
-//	Throttle     makes messages wait, to keep a rate                 kept                carried
-//	Dedupe       drops messages handled before                       kept                carried
+// Change values:
+//
+//	Map             turns each value into another                      kept                 carried by the output
+//	MapMessage      is Map with id, key, headers, time and attempt     kept                 carried by the output
+//	Filter          passes on the values for which keep is true        kept                 carried by what passes
+//	FilterMap       is Filter and Map in one                           kept                 carried by what passes
+//	FlatMap         turns each value into any number of others         kept                 when all outputs are
+//	Tap             calls f with each value and passes it on unchanged kept                 carried by the output
+//	Try             is Map with a second output for failures           kept on each output  carried by either output
+//	Dedupe          drops messages that were handled before, by key    kept                 carried by what passes
+//
+// Send messages to several places:
+//
+//	FanOut          copies each message to n outputs                   kept on each output  when all branches have
+//	Split           sends each message to one of two outputs           kept on each output  carried by the output
+//	Balance         sends each message to an output that has room      not kept             carried by the output
+//	Partition       sends each key to one of n outputs                 kept on each output  carried by the output
+//	ByKey           runs a sub-pipeline on each of n shards            kept within a key    as sub does
+//
+// Bring sources together:
+//
+//	FanIn           merges several sources of one type                 kept per input       carried by the output
+//
+// Handle several values at once:
+//
+//	Batch           gathers values into slices of n                    kept                 when its batch is
+//	BatchBytes      is Batch with a limit by size                      kept                 when its batch is
+//	Unbatch         turns each slice into its values                   kept                 each value by itself
+//
+// Control the rate:
+//
+//	Throttle        makes the stream wait, to keep a rate              kept                 carried by the output
+//
+// # Other names
+//
+// Other libraries use other words for some operators.
+//
+//	Their name             In                         Here
+//	collect                Pekko                      FilterMap
+//	mapConcat              Pekko                      FlatMap
+//	concatMap, mergeMap    Rx                         FlatMap
+//	flatMapValues          Kafka Streams              FlatMap
+//	mapAsync               Pekko                      Map with flow.Workers
+//	do, peek, log          Rx, Kafka Streams, Pekko   Tap
+//	recover, materialize   Pekko, Rx                  Try
+//	broadcast, share       Pekko, Rx                  FanOut
+//	partition (predicate)  Pekko                      Split
+//	branch, side output    Kafka Streams, Flink       Split, Try
+//	groupBy, keyBy         Rx, Flink                  ByKey
+//	selectKey, repartition Kafka Streams              Partition
+//	rebalance              Flink                      Balance
+//	merge, union           Rx, Pekko, Flink           FanIn
+//	groupedWithin, buffer  Pekko, Rx                  Batch
+//	groupedWeightedWithin  Pekko                      BatchBytes
+//	concatMapIterable      Rx                         Unbatch
+//	distinct, dropDuplicates  Rx, Flink               Dedupe
+//	rateLimit              Rx                         Throttle
+//
+// # Hubs
 //
 // Hubs connect graphs of one process while they run:
 //
@@ -43,11 +83,33 @@
 //	BroadcastHub  copies to subscribers that come and go             kept per producer   all subscribers, or at once
 //	PartitionHub  sends each key to one of the subscribers           kept per key        with the subscriber's
 //
+// # Diagrams
+//
+// The documentation of each operator has a diagram of its inputs and outputs, one line for each.
+// Time goes from left to right:
+//
+//	in   --1--2--x--3--|
+//	out  -----(12)-----3|
+//
+// A dash is time in which nothing happens, a digit or a letter is a value, x is a message that
+// fails, | is the end, and (12) is one message made of 1 and 2. Words behind a line explain it.
+//
 // Each operator's documentation ends with four facts: the order of its output, when entries are
 // acknowledged, what it holds in memory, and when its output ends.
 //
 // Stages with Workers keep the order as well, unless Unordered or KeyedBy is given. A retried
 // message keeps its place, and the messages behind it wait.
+//
+// # Contracts
+//
+// Tests prove for each operator that its result does not depend on chunks and delays, that a stuck
+// consumer stops it with bounded memory, that stops and drains at any point lose nothing, that a
+// fault concerns its element only, and that each entry is settled once. This prints the number of
+// tests that have proven each of it:
+//
+//	go test ./operators -run TestTable -v
+//
+// Your own operators can run the same suite: see flowtest.TestOperator and flowtest.TestWired.
 //
 // # Writing an operator
 //

@@ -6,11 +6,15 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// FanOut copies each message to all of n outputs. The slowest output sets the pace: the others get
+// FanOut copies each message to n outputs. The slowest output sets the pace: the others get
 // ahead of it by at most the capacity of its edge. The copies share the value, so no branch may
 // write through a pointer in it. When a branch fails, only that branch is retried. The entry's
 // outcome is the worst outcome of its branches. An entry that is given back is delivered again as a
 // whole, so all branches repeat it.
+//
+//	in      --1--2--3--|
+//	out[0]  --1--2--3--|
+//	out[1]  --1--2--3--|
 //
 // Order: kept on each output. Acks: an entry is acked when all branches have.
 // Holds: two chunks waiting on each output. Ends: when in ends.
@@ -25,11 +29,14 @@ func FanOut[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.So
 	}, opts...)
 }
 
-// Balance distributes the messages among n outputs: each message goes to an output that has room,
-// in turn when several have. So a slow output gets fewer messages than a fast one. Messages are
+// Balance sends each message to an output that has room. If several have, they take turns. So a slow output gets fewer messages than a fast one. Messages are
 // handed over one by one, which costs about a microsecond each but keeps a backlog from forming
 // behind a slow output. Set flow.ChunkSize where throughput matters more. The flow.ChunkSize of a
 // sink is independent of it.
+//
+//	in      --1--2--3--4--|
+//	out[0]  --1-----3--4--|
+//	out[1]  -----2--------|  slow
 //
 // Order: not kept, except within each output. Acks: carried by the output.
 // Holds: two chunks, of one message unless flow.ChunkSize is set, waiting on each output. Ends: when in ends.
@@ -42,7 +49,12 @@ func Balance[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.S
 	}, with(opts, flow.ChunkSize(1), flow.Traits{Passes: true})...)
 }
 
-// Split sends each message to the first output if p returns true for its value, else to the second.
+// Split sends each message to one of two outputs. It is the first if p returns true for the value, else the
+// second.
+//
+//	in   --1--2--3--4--|
+//	yes  -----2-----4--|  even
+//	no   --1-----3-----|
 //
 // Order: kept on each output. Acks: carried by the output.
 // Holds: two chunks waiting on each output. Ends: when in ends.

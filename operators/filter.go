@@ -6,8 +6,11 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Filter passes on the values for which keep returns true. The other messages are done: their
+// Filter passes on the values for which keep is true. The other messages are done: their
 // entries are acknowledged.
+//
+//	in   --1--2--3--4--|
+//	out  -----2-----4--|  even
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what
 // passes; the rest is done here.
@@ -23,7 +26,10 @@ func Filter[T any](
 	}, with(opts, function("keep", keep != nil))...)
 }
 
-// FilterMap is Filter and Map in one: f returns the new value and whether to pass it on.
+// FilterMap is Filter and Map in one. f returns the new value and whether to pass it on.
+//
+//	in   --1--2---3--4---|
+//	out  -----20-----40--|  10*v, if v is even
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what
 // passes; the rest is done here.
@@ -39,9 +45,11 @@ func FilterMap[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// Tap calls f with each value and passes the value on unchanged: for logs, counters and tests. A
-// message fails only if f panics. The stream waits for f, so a slow f slows it down. Do not write
+// Tap calls f with each value and passes it on unchanged. It is for logs, counters and tests. A message fails only if f panics. The stream waits for f, so a slow f slows it down. Do not write
 // through pointers in the value.
+//
+//	in   --1--2--3--|
+//	out  --1--2--3--|  and f(1), f(2), f(3)
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.

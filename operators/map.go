@@ -9,6 +9,9 @@ import (
 // Map turns each value into another. If f returns an error, the fault policy decides on the
 // message. With flow.Workers f is called on several goroutines at once.
 //
+//	in   --1---2---3---|
+//	out  --10--20--30--|  v -> 10*v
+//
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.
 func Map[T, U any](in flow.Source[T], f func(context.Context, T) (U, error), opts ...flow.StageOption) flow.Source[U] {
@@ -16,8 +19,10 @@ func Map[T, U any](in flow.Source[T], f func(context.Context, T) (U, error), opt
 	return flow.Transform(in, "map", make, with(opts, function("f", f != nil))...)
 }
 
-// MapMessage is Map for a function that needs more than the value: the id, key, type, headers, time
-// and attempt. The output keeps the message's metadata.
+// MapMessage is Map with id, key, headers, time and attempt. The output keeps the message's metadata.
+//
+//	in   --1----2----3----|
+//	out  --a1---b2---b3---|  (m.Key(), v)
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.
@@ -36,6 +41,9 @@ func MapMessage[T, U any](
 // only until it returns, and only on its own goroutine. When f fails, what it has emitted is
 // withdrawn. If it was more than a chunk, the full chunks have been passed on already, and a retry
 // emits them again.
+//
+//	in   --1--3------0--2----|
+//	out  --1--3-3-3-----2-2--|  v -> v times v
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: an entry is
 // acked when all outputs are.

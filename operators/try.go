@@ -17,6 +17,10 @@ import (
 // that f returns because the graph is being stopped is not a failure: the message goes back to its
 // source.
 //
+//	in      --1--x--3--|
+//	ok      --1-----3--|
+//	failed  -----x-----|
+//
 // Order: kept on each output; with flow.KeyedBy within a key, with flow.Unordered not. Acks: carried by either output.
 // Holds: two chunks waiting on each output. Ends: when in ends.
 func Try[T, U any](

@@ -35,9 +35,10 @@ func limitOf(limit, patience time.Duration, realTime bool) time.Duration {
 	return cmp.Or(limit, defaultLimit)
 }
 
-// runIn runs a subtest, in a bubble unless it needs real time, and fails it when it hangs.
-func runIn(t *testing.T, name string, realTime bool, limit time.Duration, f func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) {
+// runIn runs a subtest, in a bubble unless it needs real time, and fails it when it hangs. It reports whether the
+// subtest passed.
+func runIn(t *testing.T, name string, realTime bool, limit time.Duration, f func(t *testing.T)) bool {
+	return t.Run(name, func(t *testing.T) {
 		if end, ok := t.Deadline(); ok && limit > 0 {
 			if left := time.Until(end) - reserve; left > 0 {
 				limit = min(limit, left)

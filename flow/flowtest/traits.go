@@ -50,9 +50,20 @@ type Traits[U any] struct {
 	// of a Dedupe. A second run of the same graph is then tested with other inputs. Defaults to
 	// false: a second run gets the same inputs, and must give the same outputs.
 	Stored bool
+	// Leaves means that an input that finds no partner goes back to its source when another input has
+	// ended, as those of a zip do. Then an input need not be acked, and one that is acked must be in
+	// its Outputs.
+	Leaves bool
+	// Seeds is how many seeds of chaos the operator is run with. Defaults to 20; the environment
+	// variable FLOWTEST_SEEDS replaces the default, and FLOWTEST_SEED=n runs the one seed n.
+	Seeds int
 	// Failing builds the operator with a function that may fail, for operators that take one. An
-	// error or a panic must be a fault of the current message, subject to the policy in opts.
+	// error or a panic must be a fault of the current message, subject to the policy in opts. For
+	// TestWired see Calls.
 	Failing func(in flow.Source[int], f func(int) error, opts ...flow.StageOption) flow.Source[U]
+	// Calls means that the operator of TestWired calls the function it is given with each input, and
+	// returns its error or panics with it.
+	Calls bool
 	// Limit is the longest real time that one test may take. A test that takes longer hangs: it fails, and the
 	// goroutines it has started are printed and left behind. Defaults to one minute, and to less
 	// if go test's -timeout comes first. Negative disables the limit.
