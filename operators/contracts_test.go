@@ -31,7 +31,11 @@ var contracts = slices.Concat(
 func promises[U any](
 	operator, variant string, traits flowtest.Traits[U], op func(in flow.Source[int]) flow.Source[U],
 ) contract {
-	return contract{operator, variant, func(t *testing.T) flowtest.Proof { return flowtest.TestOperator(t, traits, op) }}
+	return contract{
+		operator,
+		variant,
+		func(t *testing.T) flowtest.Proof { return flowtest.TestOperator(t, traits, op) },
+	}
 }
 
 // wired is the contract of an operator with several inputs or outputs.

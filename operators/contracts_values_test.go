@@ -52,7 +52,10 @@ var valueContracts = []contract{
 		}),
 	calls("Filter", "", flowtest.Traits[int]{Outputs: odds},
 		func(in ints, f func(int) error, opts ...flow.StageOption) ints {
-			return operators.Filter(in, func(_ context.Context, v int) (bool, error) { return odds(v) == 1, f(v) }, opts...)
+			return operators.Filter(
+				in,
+				func(_ context.Context, v int) (bool, error) { return odds(v) == 1, f(v) },
+				opts...)
 		}),
 	calls("FilterMap", "", flowtest.Traits[int]{Outputs: odds},
 		func(in ints, f func(int) error, opts ...flow.StageOption) ints {

@@ -91,8 +91,8 @@
 //	in   --1--2--x--3--|
 //	out  -----(12)-----3|
 //
-// A dash is time in which nothing happens, a digit or a letter is a value, x is a message that
-// fails, | is the end, and (12) is one message made of 1 and 2. Words behind a line explain it.
+// A dash is time in which nothing happens. A digit or a letter is a value, and x a message that
+// fails. (12) is one message made of 1 and 2, and | is the end. Words behind a line explain it.
 //
 // Each operator's documentation ends with four facts: the order of its output, when entries are
 // acknowledged, what it holds in memory, and when its output ends.
@@ -102,10 +102,15 @@
 //
 // # Contracts
 //
-// Tests prove for each operator that its result does not depend on chunks and delays, that a stuck
-// consumer stops it with bounded memory, that stops and drains at any point lose nothing, that a
-// fault concerns its element only, and that each entry is settled once. This prints the number of
-// tests that have proven each of it:
+// Tests prove for each operator:
+//
+//   - Its result does not depend on chunks and delays.
+//   - A stuck consumer stops it, with bounded memory.
+//   - Stops and drains at any point lose nothing.
+//   - A fault concerns its element only.
+//   - Each entry is settled once.
+//
+// This prints how many tests have proven each promise:
 //
 //	go test ./operators -run TestTable -v
 //

@@ -95,7 +95,11 @@ func TestDocs(t *testing.T) {
 	for _, f := range p.Funcs {
 		docs[f.Name] = f.Doc
 		if !facts.MatchString(f.Doc) {
-			t.Errorf("%s: its documentation does not end with the lines Order, Acks and Holds, Ends:\n%s", f.Name, f.Doc)
+			t.Errorf(
+				"%s: its documentation does not end with the lines Order, Acks and Holds, Ends:\n%s",
+				f.Name,
+				f.Doc,
+			)
 		}
 		if !diagram.MatchString(f.Doc) {
 			t.Errorf("%s: its documentation has no marble diagram; doc.go describes them", f.Name)
@@ -219,7 +223,13 @@ func writeTable(t *testing.T, table string) {
 		lines.WriteString(strings.TrimRight("// "+line, " \n") + "\n")
 	}
 	rows := strings.ReplaceAll(lines.String(), "// \t", "//\t")
-	from, to := strings.Index(string(text), "// "+tasks[0].task+":\n"), strings.Index(string(text), "//\n// # Other names\n")
+	from, to := strings.Index(
+		string(text),
+		"// "+tasks[0].task+":\n",
+	), strings.Index(
+		string(text),
+		"//\n// # Other names\n",
+	)
 	if from < 0 || to < from {
 		t.Fatal("doc.go has no section for the table")
 	}

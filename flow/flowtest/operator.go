@@ -16,9 +16,9 @@ var errBad = errors.New("flowtest: bad on purpose")
 // TestOperator tests that an operator keeps the promises of its traits. Each entry is settled
 // exactly once, with the worst outcome of its results. The order is kept. No more entries are in
 // flight than the credits allow. The operator ends, drains and stops without leaving anything
-// behind. It is tested with none, one and many values, with the fewest credits that it needs, and
-// with seeds of chaos: random chunks, delays, faults, drains and stops. op makes the operator from
-// its source. Each test runs in its own bubble.
+// behind. The tests send none, one and many values, also with the fewest credits that the operator
+// needs. Then seeds of chaos choose chunks, delays, faults, drains and stops. op makes the operator
+// from its source. Each test runs in its own bubble.
 func TestOperator[U any](t *testing.T, traits Traits[U], op func(in flow.Source[int]) flow.Source[U]) Proof {
 	t.Helper()
 	failing := traits.Failing
