@@ -17,7 +17,9 @@ type Envelope struct {
 	Type        string    // the kind of message
 	ContentType string    // "" means the content type of the codec
 	ReplyTo     string    // the stream for replies
-	Traceparent string    // W3C trace context
+	Traceparent string    // the trace that the entry belongs to, and the span that wrote it (W3C)
+	Tracestate  string    // what tracing systems add to Traceparent
+	Baggage     string    // name=value pairs for all that work on the trace
 	Deadline    time.Time // by the Redis clock
 	// Limit is how long the sender waits, counted from the time the entry was added. Decoding sets
 	// Deadline from it and the entry's ID. It is encoded instead of Deadline, because it needs no
@@ -26,7 +28,10 @@ type Envelope struct {
 	// MaybeDuplicate reports that the sender retried the write without knowing whether the first
 	// try succeeded.
 	MaybeDuplicate bool
-	Headers        []Header
+	// Traced reports that the writer has a span for this very entry, rather than passing on the trace
+	// of its cause. It is not encoded. Formats of replies encode no other trace.
+	Traced  bool
+	Headers []Header
 }
 
 // Header is one name and value of an envelope.

@@ -251,6 +251,8 @@ func FuzzFormats(f *testing.F) {
 			ID:          value,
 			ReplyTo:     k,
 			Traceparent: typ,
+			Tracestate:  value,
+			Baggage:     k,
 			Headers:     []redisio.Header{{Name: k, Value: value}, {Name: typ, Value: k}},
 		}
 		if n > 0 && n < 1<<50 {

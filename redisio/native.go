@@ -20,6 +20,8 @@ const (
 	fieldDeadline    = "deadline" // Unix milliseconds
 	fieldLimit       = "limit"    // milliseconds
 	fieldTraceparent = "traceparent"
+	fieldTracestate  = "tracestate"
+	fieldBaggage     = "baggage"
 	fieldDuplicate   = "dup" // "1": the entry may be a duplicate
 	headerPrefix     = "h:"
 )
@@ -28,7 +30,8 @@ const (
 // redis-cli.
 //
 //	data         the value, encoded by the codec
-//	type, id, key, reply, traceparent   only when set
+//	type, id, key, reply   only when set
+//	traceparent, tracestate, baggage   the trace (W3C), only when set
 //	ct           the content type, only if it is not the codec's; see ContentTypeMatches
 //	limit        how long the sender waits, in milliseconds from the time of the entry ID, only when set
 //	deadline     Unix milliseconds by the Redis clock, instead of a limit
@@ -53,7 +56,7 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 	dst = append(dst, Field{fieldData, buf[from:len(buf):len(buf)]})
 	for _, p := range [...]struct{ name, value string }{
 		{fieldType, e.Type}, {fieldID, e.ID}, {fieldKey, e.Key}, {fieldReply, e.ReplyTo},
-		{fieldTraceparent, e.Traceparent},
+		{fieldTraceparent, e.Traceparent}, {fieldTracestate, e.Tracestate}, {fieldBaggage, e.Baggage},
 	} {
 		if p.value != "" {
 			dst, buf = dst.AppendText(buf, p.name, p.value)
@@ -150,6 +153,10 @@ func (e *Envelope) SetField(entry *Entry, name string, f *Field) error {
 		first(&e.Key, f)
 	case fieldTraceparent:
 		first(&e.Traceparent, f)
+	case fieldTracestate:
+		first(&e.Tracestate, f)
+	case fieldBaggage:
+		first(&e.Baggage, f)
 	case fieldContentType:
 		first(&e.ContentType, f)
 	case fieldDuplicate:

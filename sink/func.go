@@ -59,7 +59,7 @@ func (f each[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 	for i, m := range chunk {
 		err := ctx.Err() // once it is cancelled the rest of the chunk is not started
 		if err == nil {
-			err = f.guard(ctx, m)
+			err = f.guard(flow.ContextOf(ctx, m), m)
 		}
 		if err != nil {
 			if errs == nil {

@@ -102,8 +102,9 @@ const pipelinesOfChunk = 4
 // of another type. Missing permissions and a Key of the wrong type stop the graph.
 //
 // In the native format the message's MessageID, Key, Type, ReplyTo, Deadline and Headers become the
-// fields id, key, type, reply, limit (the remaining time) and h:*. The header "traceparent" becomes
-// the trace context, and MaybeDuplicate becomes dup. The sink's own goroutine encodes the values
+// fields id, key, type, reply, limit (the remaining time) and h:*. The headers "traceparent",
+// "tracestate" and "baggage" become the fields of these names, or those of the sink's own span if the
+// graph is traced (see flow.Tracer). MaybeDuplicate becomes dup. The sink's own goroutine encodes the values
 // while the stages before it work. With Pipelines 1, flow.Workers and flow.KeyedBy let the sink
 // write in parallel and keep each key's order.
 //

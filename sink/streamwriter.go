@@ -2,16 +2,13 @@ package sink
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/cespare/xxhash/v2"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -36,6 +33,7 @@ type streamWriter[T any] struct {
 	env    redisio.Envelope
 	errs   []error // per message of the chunk; nil if none failed
 	ids    idMaker
+	spans  []flow.Span // per message of the chunk; nil if it is not traced
 
 	counts streamCounts
 }
@@ -65,6 +63,8 @@ func (s *streamWriter[T]) Close(ctx context.Context) error {
 func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 	s.errs = nil
 	defer s.reset()
+	s.trace(ctx, chunk)
+	defer s.endSpans()
 	for next := 0; next < len(chunk); {
 		s.reset()
 		next = s.encode(chunk, next)
@@ -139,7 +139,7 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 				s.unknown = append(s.unknown, at)
 			}
 			if s.cfg.DedupeWindow == 0 && s.out[again].At.IsZero() {
-				s.mark(&chunk[at], &s.out[again])
+				s.mark(chunk, at, &s.out[again])
 			}
 		} else {
 			retry.NotWritten++
@@ -239,7 +239,7 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T], next int) int {
 	i := next
 	for ; i < len(chunk) && (len(s.buf) < partSize || s.cfg.Together); i++ {
 		from := len(s.fields)
-		o, err := s.encodeOne(&chunk[i])
+		o, err := s.encodeOne(chunk, i)
 		if err == nil && len(s.fields) == from {
 			err = errors.New("sink: the format returned no fields: an entry needs at least one")
 		}
@@ -269,8 +269,9 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T], next int) int {
 
 // encodeOne calls the functions of the config and the format, and returns their panics as an error
 // of the message.
-func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, err error) {
+func (s *streamWriter[T]) encodeOne(chunk []flow.Message[T], at int) (o redisio.Outgoing, err error) {
 	defer flow.Catch(&err)
+	m := &chunk[at]
 	if s.cfg.KeyFor != nil {
 		o.Key = s.cfg.KeyFor(*m)
 	}
@@ -280,14 +281,16 @@ func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, err
 	if s.cfg.At != nil {
 		o.At = s.cfg.At(*m)
 	}
-	return o, s.appendFields(m, false)
+	return o, s.appendFields(chunk, at, false)
 }
 
 // appendFields appends the fields of a message. again marks it as a possible duplicate.
-func (s *streamWriter[T]) appendFields(m *flow.Message[T], again bool) (err error) {
+func (s *streamWriter[T]) appendFields(chunk []flow.Message[T], at int, again bool) (err error) {
+	m := &chunk[at]
 	s.env = redisio.Envelope{Headers: s.env.Headers[:0]}
 	if !s.cfg.OmitMeta {
 		s.envelope(m.Meta())
+		s.inject(at)
 	}
 	if s.cfg.HeadersFor != nil {
 		s.headers(s.cfg.HeadersFor(*m))
@@ -308,73 +311,28 @@ func (s *streamWriter[T]) envelope(m flow.Meta) {
 
 func (s *streamWriter[T]) headers(headers flow.Headers) {
 	for _, h := range headers {
-		if h.Name == traceparent && s.env.Traceparent == "" {
-			s.env.Traceparent = h.Value
+		if at := traceField(&s.env, h.Name); at != nil && *at == "" {
+			*at = h.Value
 			continue
 		}
 		s.env.Headers = append(s.env.Headers, redisio.Header(h))
 	}
 }
 
-// traceparent is the header that is sent as the trace context of an entry.
-const traceparent = "traceparent"
-
 // mark encodes an entry again as a possible duplicate, if its format can. On failure the entry
 // stays unchanged.
-func (s *streamWriter[T]) mark(m *flow.Message[T], o *redisio.Outgoing) {
+func (s *streamWriter[T]) mark(chunk []flow.Message[T], at int, o *redisio.Outgoing) {
 	from := len(s.fields)
 	defer func() {
 		if recover() != nil { // the codec panicked, although it encoded this value before
 			s.fields = s.fields[:from]
 		}
 	}()
-	err := s.appendFields(m, true)
+	err := s.appendFields(chunk, at, true)
 	fields := s.fields[from:len(s.fields):len(s.fields)]
 	if err != nil || len(fields) == 0 || fields.Size() > s.w.Config().MaxPayload {
 		s.fields = s.fields[:from]
 		return
 	}
 	o.Fields = fields
-}
-
-// idMaker makes dedupe ids.
-type idMaker struct {
-	own  string // unique prefix of this writer
-	next uint64
-	hash *xxhash.Digest
-}
-
-// of returns the chosen id, else one made of the message's id and its entry, else a unique one.
-//
-// The message's id alone is not enough, because all messages that an operator makes of one message
-// share it.
-func (ids *idMaker) of(chosen string, m flow.Meta, f redisio.Fields) string {
-	switch {
-	case chosen != "":
-		return chosen
-	case m.MessageID != "":
-		if ids.hash == nil {
-			ids.hash = xxhash.New()
-		}
-		ids.hash.Reset()
-		var size [20]byte
-		for i := range f {
-			if m.MaybeDuplicate && f[i].Name == "dup" {
-				continue // not in the first copy
-			}
-			if f[i].Name == "limit" || f[i].Name == "streamerson-go:limit" {
-				continue // larger in the first copy
-			}
-			_, _ = ids.hash.Write(append(strconv.AppendInt(size[:0], int64(len(f[i].Name)), 10), ':')) // never fails
-			_, _ = ids.hash.WriteString(f[i].Name)
-			_, _ = ids.hash.Write(append(strconv.AppendInt(size[:0], int64(len(f[i].Value)), 10), ':'))
-			_, _ = ids.hash.Write(f[i].Value)
-		}
-		return m.MessageID + "#" + strconv.FormatUint(ids.hash.Sum64(), 36)
-	}
-	if ids.own == "" {
-		ids.own = rand.Text()[:16] + "-"
-	}
-	ids.next++
-	return ids.own + strconv.FormatUint(ids.next, 36)
 }

@@ -94,8 +94,8 @@ const (
 // command redisio/cmd/streams.
 //
 // Message metadata: ID and Time are the entry's, Attempt its deliveries. MessageID, Key, Type,
-// ReplyTo, Deadline and Headers come from the producer (the trace context is the header
-// "traceparent"). The Deadline is converted to this process's clock. Values of type []byte and
+// ReplyTo, Deadline and Headers come from the producer (its trace is in the headers "traceparent",
+// "tracestate" and "baggage"). The Deadline is converted to this process's clock. Values of type []byte and
 // redisio.Fields refer to the buffer of the reply, which is never written again.
 //
 // The client belongs to the caller: the source derives connections from it and never closes it. A

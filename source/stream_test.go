@@ -187,7 +187,8 @@ func TestStreamRoundTrip(t *testing.T) {
 		ReplyTo:   "answers",
 		Deadline:  time.Now().Add(time.Hour),
 		Headers: flow.Headers{
-			{Name: "lang", Value: "en"}, {Name: "lang", Value: "de"}, {Name: "traceparent", Value: "00-01-02-01"}},
+			{Name: "lang", Value: "en"}, {Name: "lang", Value: "de"}, {Name: "traceparent", Value: "00-01-02-01"},
+			{Name: "tracestate", Value: "vendor=1"}, {Name: "baggage", Value: "tenant=t1"}},
 	}
 	t.Run("json", func(t *testing.T) { roundTrip(t, nil, meta, meta, order{"a", 1.5, true}, order{"b", 2, false}) })
 	t.Run("string", func(t *testing.T) { roundTrip(t, nil, meta, meta, "one", "", "zwölf\x00\r\n") })

@@ -83,6 +83,11 @@ func (s *streamReader[T]) Meter(ctx context.Context) (lag, pending int64, err er
 	return info.Lag, info.Pending, nil
 }
 
+// Origin names the stream and the group, for spans.
+func (s *streamReader[T]) Origin() (stream, group string) {
+	return s.plan.group.Key, s.plan.group.Group
+}
+
 // Counts reports the numbers of events, see flow.Counter.
 func (s *streamReader[T]) Counts(add func(name string, n uint64)) { s.events.report(groupKinds, add) }
 
@@ -103,9 +108,6 @@ func (s *streamReader[T]) Close(ctx context.Context) error {
 	}
 	return s.r.Close(ctx)
 }
-
-// traceparent is the header that carries the trace context of a native entry.
-const traceparent = "traceparent"
 
 // entries turns entries of a Redis stream into messages. Owned by the reading goroutine.
 type entries[T any] struct {
@@ -175,9 +177,15 @@ func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 	if !m.Deadline.IsZero() {
 		m.Deadline = m.Deadline.Add(es.ahead)
 	}
+	trace := [...]flow.Header{
+		{Name: flow.HeaderTraceparent, Value: es.env.Traceparent}, {Name: flow.HeaderTracestate, Value: es.env.Tracestate},
+		{Name: flow.HeaderBaggage, Value: es.env.Baggage},
+	}
 	n := len(es.env.Headers)
-	if es.env.Traceparent != "" {
-		n++
+	for _, h := range trace {
+		if h.Value != "" {
+			n++
+		}
 	}
 	if n == 0 {
 		return m
@@ -186,8 +194,10 @@ func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 	for _, h := range es.env.Headers {
 		m.Headers = append(m.Headers, flow.Header(h))
 	}
-	if es.env.Traceparent != "" {
-		m.Headers = append(m.Headers, flow.Header{Name: traceparent, Value: es.env.Traceparent})
+	for _, h := range trace {
+		if h.Value != "" {
+			m.Headers = append(m.Headers, h)
+		}
 	}
 	return m
 }

@@ -58,7 +58,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 		inFlight(cfg.MaxInFlight)}
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("tail", func() flow.Reader[T] {
-		t := &tailReader[T]{entries: entries[T]{format: format}}
+		t := &tailReader[T]{key: cfg.Key, entries: entries[T]{format: format}}
 		rc := rc
 		rc.OnEvent = t.events.tell(rc.OnEvent)
 		t.r, t.err = reader.NewTail(rdb, rc)
@@ -68,6 +68,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 
 // tailReader is the running part of Tail.
 type tailReader[T any] struct {
+	key     string
 	r       *reader.Tail
 	err     error // of the configuration
 	entries entries[T]
@@ -95,6 +96,9 @@ func (t *tailReader[T]) Close(ctx context.Context) error {
 	}
 	return t.r.Close(ctx)
 }
+
+// Origin names the stream, for spans.
+func (t *tailReader[T]) Origin() (stream, group string) { return t.key, "" }
 
 // Counts reports the numbers of events, see flow.Counter.
 func (t *tailReader[T]) Counts(add func(name string, n uint64)) { t.events.report(tailKinds, add) }

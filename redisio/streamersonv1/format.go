@@ -39,6 +39,8 @@ const (
 	v1Deadline    = v1Prefix + "deadline"
 	v1Limit       = v1Prefix + "limit"
 	v1Traceparent = v1Prefix + "traceparent"
+	v1Tracestate  = v1Prefix + "tracestate"
+	v1Baggage     = v1Prefix + "baggage"
 	v1Duplicate   = v1Prefix + "dup"
 	v1Empty       = v1Prefix + "empty" // "1": the payload is really empty
 )
@@ -69,7 +71,7 @@ var (
 // The rest of the envelope follows in further pairs, which Node's readers ignore. They are present
 // only if they are set: streamerson-go:key, streamerson-go:ct (the content type, unless the
 // protocol implies it), streamerson-go:deadline (Unix milliseconds), streamerson-go:traceparent,
-// streamerson-go:dup. Other pairs are ignored.
+// streamerson-go:tracestate, streamerson-go:baggage, streamerson-go:dup. Other pairs are ignored.
 //
 // A Node writer at the end of a pipe stops after a payload that is null, false, 0 or an empty
 // string. So these four are sent as text. A JSON codec here reads them as usual; Node sees the
@@ -145,8 +147,12 @@ func (f format[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v
 		buf = strconv.AppendInt(buf, e.Deadline.UnixMilli(), 10)
 		dst = append(dst, redisio.Field{Name: v1Deadline, Value: buf[at:len(buf):len(buf)]})
 	}
-	if e.Traceparent != "" {
-		dst, buf = dst.AppendText(buf, v1Traceparent, e.Traceparent)
+	for _, p := range [...]struct{ name, value string }{
+		{v1Traceparent, e.Traceparent}, {v1Tracestate, e.Tracestate}, {v1Baggage, e.Baggage},
+	} {
+		if p.value != "" {
+			dst, buf = dst.AppendText(buf, p.name, p.value)
+		}
 	}
 	if e.MaybeDuplicate {
 		dst, buf = dst.AppendText(buf, v1Duplicate, "1")

@@ -18,7 +18,8 @@ func Full() redisio.Envelope {
 	return redisio.Envelope{
 		ID: "m-1", Key: "customer-7", Type: "order", ContentType: "application/json; v=2", ReplyTo: "replies",
 		Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-		Deadline:    time.UnixMilli(1732360000123), MaybeDuplicate: true,
+		Tracestate:  "vendor=1", Baggage: "tenant=t1",
+		Deadline: time.UnixMilli(1732360000123), MaybeDuplicate: true,
 		Headers: []redisio.Header{
 			{Name: "tenant", Value: "t1"},
 			{Name: "tenant", Value: "t2"},
