@@ -9,7 +9,7 @@ require (
 	github.com/coder/websocket v1.8.15 // gateways/ws: the protocol
 	github.com/go-json-experiment/json v1.27.2 // JSON: strict at the edge, fast in the codec; Go 1.27 has it in its library
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
-	github.com/reugn/go-streams v0.13.0 // flow/gostreams: the bridge to its connectors
+	github.com/reugn/go-streams v0.13.0 // operators/gostreams: the bridge to its connectors
 	github.com/robfig/cron/v3 v3.0.1 // source/cron: what its specs say; parsing only
 	golang.org/x/sync v0.23.0 // semaphores that bound connections
 	golang.org/x/time v0.14.0 // Throttle

@@ -36,5 +36,5 @@
 // value. [Batches] is for functions that are cheaper when called with many values at once. Channels
 // and io.Writers belong to the caller and are never closed.
 //
-// Package flow/gostreams adapts sinks of github.com/reugn/go-streams to a graph.
+// Package operators/gostreams adapts sinks of github.com/reugn/go-streams to a graph.
 package sink

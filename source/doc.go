@@ -46,7 +46,7 @@
 //
 // # In separate packages
 //
-// Package source/cron ticks at the times of a crontab line, and package flow/gostreams adapts
+// Package source/cron ticks at the times of a crontab line, and package operators/gostreams adapts
 // sources of github.com/reugn/go-streams to a graph. Only programs that import them link their
 // dependencies.
 package source

@@ -1,6 +1,7 @@
 // Package gostreams connects graphs to github.com/reugn/go-streams: connectors become sources and
 // sinks of a graph, and flows become functions.
 //
+//	Flow      a go-streams flow as an operator               no loss
 //	Func      a go-streams flow as a function of a batch     no loss
 //	Source    a go-streams source as a flow.Source           done once the graph has received an element
 //	Sink      a go-streams sink as a flow.Sink               done once the sink has taken a value
@@ -16,14 +17,12 @@
 // Inlet stops. A flow that groups or delays elements holds many.
 //
 // To use go-streams flows on a Redis stream without loss, keep both ends in one graph, and let
-// [Func] call the flow with batches. Entries are acknowledged when the sink has written the
+// [Flow] call the flow with batches. Entries are acknowledged when the sink has written the
 // results:
 //
-//	batches := operators.Batch(orders, 256, 50*time.Millisecond)
-//	shouted := operators.Map(batches, gostreams.Func[string, string](func(in streams.Source) streams.Source {
-//		return in.Via(goflow.NewMap(strings.ToUpper, 1))
-//	}))
-//	g := flow.New("shout", flow.To(operators.Unbatch(shouted), sink.Stream(rdb, out)))
+//	shouted := gostreams.Flow[string, string](orders, 256, 50*time.Millisecond,
+//		func(in streams.Source) streams.Source { return in.Via(goflow.NewMap(strings.ToUpper, 1)) })
+//	g := flow.New("shout", flow.To(shouted, sink.Stream(rdb, out)))
 //
 // Each batch runs through its own pipeline, so flows keep no state between batches: windows of
 // go-streams end with the batch. Use the windows of package operators instead.

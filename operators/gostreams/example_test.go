@@ -13,13 +13,25 @@ import (
 	goflow "github.com/reugn/go-streams/flow"
 
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/flow/gostreams"
 	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/operators/gostreams"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
 
 // A flow of go-streams between a source and a sink of one graph: nothing is lost.
+func ExampleFlow() {
+	words := source.Of("one", "two", "three") // or source.Stream
+	long := gostreams.Flow[string, string](words, 256, 50*time.Millisecond, func(in streams.Source) streams.Source {
+		return in.Via(goflow.NewFilter(func(s string) bool { return len(s) > 3 }, 1)).
+			Via(goflow.NewMap(strings.ToUpper, 1))
+	})
+	out, got := sink.Collect[string]()
+	err := flow.New("long", flow.To(long, out)).Run(context.Background())
+	fmt.Println(got.Values(), err)
+	// Output: [THREE] <nil>
+}
+
 func ExampleFunc() {
 	words := source.Of("one", "two", "three") // or source.Stream
 	batches := operators.Batch(words, 256, 50*time.Millisecond)
