@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
 )
 
 // board has the newest reports of all processes, and a few older ones to compare them to.
@@ -17,6 +19,14 @@ type board struct {
 	notice    string    // of the last refresh: why not everything is known
 	views     map[string]*graphView
 	overview  *overview
+	dead      []deadView
+	allows    allows
+}
+
+// allows is what the page's configuration allows.
+type allows struct {
+	Actions  bool `json:"actions,omitempty"`
+	Payloads bool `json:"payloads,omitempty"`
 }
 
 // process is what is known of a process.
@@ -129,4 +139,39 @@ func (b *board) see(ctx context.Context, graph string, refresh func(context.Cont
 		b.overview = b.look()
 	}
 	return state{b.overview, b.views[graph]}
+}
+
+// hasDead reports whether a stream of dead letters is on the page.
+func (b *board) hasDead(key string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return find(b.dead, func(d deadView) bool { return d.Key == key }) != nil
+}
+
+// target is a process that runs a graph.
+type target struct {
+	id    string
+	here  bool
+	gone  bool
+	obeys bool
+	age   float64 // of its report, in seconds
+}
+
+// targets returns the processes that run a graph; only one, if it is named.
+func (b *board) targets(graph, process string) (all []target) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range b.ids() {
+		p := b.processes[id]
+		now, _ := p.newest()
+		runs := find(now.Graphs, func(g GraphReport) bool { return g.Blueprint.Graph == graph })
+		if runs == nil || process != "" && process != id {
+			continue
+		}
+		if process == "" && runs.Snapshot.State == flow.Ended && !p.gone {
+			continue // of all, those that still run
+		}
+		all = append(all, target{id, id == b.here, p.gone, now.Obeys, time.Since(p.seen).Seconds()})
+	}
+	return all
 }

@@ -11,9 +11,35 @@
 // may be mounted below any path that ends with a slash. report.json, below the same path, is the
 // state of one process as data.
 //
-// It has no login and changes nothing. It shows names, counts, and the texts of errors, which may
-// contain details of the application. Mount it where only its operators get to, such as on an
-// internal port or behind a handler that authenticates them.
+// # Security
+//
+// The page has no login. It shows names, counts, and the texts of errors, which may contain details
+// of the application. Mount it where only its operators get to, such as on an internal port or
+// behind a handler that authenticates them.
+//
+// By default the page changes nothing and shows no payloads. With Config.AllowActions its viewers
+// may pause, resume and drain graphs, and replay, edit and drop dead letters. With
+// Config.ShowPayloads they also see the values of dead letters. Both need Config.Authorize:
+//
+//	inspect.Config{App: "shop", AllowActions: true, Authorize: mayAct}
+//
+//	func mayAct(r *http.Request, a inspect.Action) (string, error) {
+//		user, err := login(r)
+//		if err == nil && a.Do == inspect.ActDrop && !user.Admin {
+//			err = errors.New("only administrators drop dead letters")
+//		}
+//		return user.Name, err
+//	}
+//
+// The log has one line at Info for each action, each refusal, and each look at a payload. The line has
+// the viewer, the action, the graph or the key and the IDs, and the result. It never has a payload. Actions are taken from
+// the page's own origin only. A Content-Security-Policy forbids all scripts but the page's own, and
+// all texts are shown as text. The page reads streams only that a graph names as its dead letters,
+// or that are in Config.DeadKeys.
+//
+// A process carries out what the pages of other processes ask for if it has AllowActions itself. It
+// trusts all that may write to the keys of the application in Redis: see Config.Access. A command
+// is void after four seconds, and is carried out at most once.
 //
 // # Processes
 //
@@ -44,4 +70,27 @@
 //   - "Paused": resume the graph. "Processes are gone": start them again; their entries are taken over
 //     after the lease.
 //   - Nothing of this, and all stages are below half: one process reads as fast as it can. Run more.
+//
+// # Why did entries die, and what do I do?
+//
+// "Dead letters" lists the streams of dead letters. Open a stream, then the newest letter: it has the
+// error with all that it wraps, the stage, the attempts, and where the entry came from.
+//
+//   - Many letters with one error of something that was away, such as "connection refused": check that
+//     it is back, then replay one. If that one does not return, select and replay the rest. For
+//     thousands, use "streams dead replay KEY -error refused -rate 100" of the command
+//     redisio/cmd/streams: a page has 50.
+//   - "decode" errors: a producer writes what this version can't read. Deploy the version that can,
+//     then replay. If few are wrong, edit and replay them.
+//   - "rejected": a handler decided that the entry is invalid. Fix the producer, and drop the letter,
+//     or edit and replay it.
+//   - A panic, which has a stack: it is a bug of the stage. Pause the graph if it kills all entries,
+//     deploy the fix, resume, and replay.
+//   - Attempts at the limit, and an error that names no cause: the process died with the entry, for
+//     example out of memory. Look at the size of the entry before you replay it.
+//   - The letter has no fields: the entry was trimmed before it died. Raise the MaxLen of the stream.
+//     There is nothing to replay: drop it.
+//
+// A replayed entry is a new entry: all groups of its stream read it, also those that had settled the
+// old one. If that is wrong, replay it to a stream of its own with the command streams.
 package inspect

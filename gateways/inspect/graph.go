@@ -86,6 +86,7 @@ type sourceView struct {
 	Paused      bool    `json:"paused,omitempty"`
 	DeadRate    float64 `json:"dead_rate"`
 	LostRate    float64 `json:"lost_rate"`
+	DeadKey     string  `json:"dead_key,omitempty"` // the stream of its dead letters
 }
 
 // eventView is an event, with its process.
@@ -146,6 +147,7 @@ func (v *graphView) process(s *sample) {
 	if s.gone {
 		return
 	}
+	defer v.nameDeadLetters(&s.now.Blueprint)
 	if b := now.Bottleneck; b != nil && b.Stuck > 0 {
 		v.stuck = b.Reason
 	}
@@ -159,6 +161,16 @@ func (v *graphView) process(s *sample) {
 func (v *graphView) addStage(d flow.StageDescription) {
 	if v.stage(d.Name) == nil {
 		v.Stages = append(v.Stages, stageView{Name: d.Name, Kind: d.Kind, Workers: d.Workers, Order: d.Order})
+	}
+}
+
+// nameDeadLetters adds the streams of dead letters to the sources.
+func (v *graphView) nameDeadLetters(d *flow.Description) {
+	for i := range v.Sources {
+		s := &v.Sources[i]
+		if stage := find(d.Stages, func(d flow.StageDescription) bool { return d.Name == s.Name }); stage != nil {
+			s.DeadKey = cmp.Or(s.DeadKey, stage.DeadLettersTo)
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ func TestFilesOfThePage(t *testing.T) {
 		"/a/b/page.js":         {200, "text/javascript; charset=utf-8"},
 		"/a/b/draw.js":         {200, "text/javascript; charset=utf-8"},
 		"/a/b/words.js":        {200, "text/javascript; charset=utf-8"},
+		"/inspect/act.js":      {200, "text/javascript; charset=utf-8"},
+		"/inspect/dead.js":     {200, "text/javascript; charset=utf-8"},
 		"/inspect/style.css":   {200, "text/css; charset=utf-8"},
 		"/inspect/icon.svg":    {200, "image/svg+xml"},
 		"/inspect/report.json": {200, "application/json"},

@@ -16,6 +16,8 @@ type overview struct {
 	Processes []processView `json:"processes"`
 	Graphs    []graphRow    `json:"graphs"` // those with trouble first
 	Parts     []partView    `json:"parts"`
+	Dead      []deadView    `json:"dead"`
+	Allows    allows        `json:"allows"`
 	Omitted   int           `json:"omitted,omitempty"`
 }
 
@@ -28,6 +30,7 @@ type processView struct {
 	Age     float64 `json:"age"`    // of its report, in seconds
 	Gone    bool    `json:"gone,omitempty"`
 	Here    bool    `json:"here,omitempty"` // it serves this page
+	Obeys   bool    `json:"obeys,omitempty"`
 	Graphs  int     `json:"graphs"`
 	Trouble int     `json:"trouble"` // graphs that have failed
 }
@@ -63,7 +66,10 @@ type figureView struct {
 
 // look makes the overview from the views.
 func (b *board) look() *overview {
-	o := &overview{At: b.fresh, Notice: b.notice, Processes: []processView{}, Graphs: []graphRow{}, Parts: b.parts()}
+	o := &overview{
+		At: b.fresh, Notice: b.notice, Processes: []processView{}, Graphs: []graphRow{}, Parts: b.parts(),
+		Dead: b.dead, Allows: b.allows,
+	}
 	for _, id := range b.ids() {
 		p := b.processes[id]
 		now, _ := p.newest()
@@ -71,7 +77,8 @@ func (b *board) look() *overview {
 		o.Omitted += now.Omitted
 		row := processView{
 			ID: id, Host: now.Host, PID: now.PID, Uptime: now.At.Sub(now.Started).Seconds(),
-			Age: b.fresh.Sub(p.seen).Seconds(), Gone: p.gone, Here: id == b.here, Graphs: len(now.Graphs),
+			Age: b.fresh.Sub(p.seen).Seconds(), Gone: p.gone, Here: id == b.here, Obeys: now.Obeys,
+			Graphs: len(now.Graphs),
 		}
 		for i := range now.Graphs {
 			if now.Graphs[i].Snapshot.Failure != "" {

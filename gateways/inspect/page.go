@@ -27,7 +27,20 @@ type Config struct {
 	// MaxViewers is how many pages may be open at this process. Others are answered with 503.
 	// Defaults to 32.
 	MaxViewers int
-	// Log receives faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	// AllowActions lets viewers replay, edit and drop dead letters, and pause, resume and drain
+	// graphs, also in other processes with AllowActions. It requires Authorize. Defaults to false:
+	// the page changes nothing.
+	AllowActions bool
+	// Authorize allows or refuses each action, and each look at a payload. It returns the name of
+	// the viewer, which the log shows. An error refuses the action, and the page shows its text.
+	Authorize func(r *http.Request, a Action) (who string, err error)
+	// ShowPayloads shows the values of dead letters if Authorize allows ActView. It requires
+	// AllowActions. Defaults to false: names and sizes of fields only.
+	ShowPayloads bool
+	// DeadKeys are streams of dead letters to show besides those that the graphs' sources name.
+	DeadKeys []string
+	// Log receives faults, and a line at Info for each action. Defaults to slog.Default, of which
+	// faults use only the warnings and errors, see flow.Logger.
 	Log *slog.Logger
 }
 
@@ -37,6 +50,7 @@ func (c Config) Validate() error {
 	m.If(len(c.App) > maxName, "App", fmt.Sprintf("has %d bytes", len(c.App)), fmt.Sprintf("use at most %d", maxName))
 	m.If(strings.ContainsAny(c.App, "{}"), "App", "contains a brace", "use a name without { and }")
 	m.If(c.MaxViewers < 0, "MaxViewers", "is negative", "leave it 0 for the default")
+	c.validateActions(m)
 	return m.Err()
 }
 
@@ -47,7 +61,7 @@ const (
 )
 
 // Page shows the parts of an application. It is an http.Handler for any path that ends with a
-// slash, and it only needs GET.
+// slash. It needs GET, and POST for actions.
 type Page struct {
 	cfg     Config
 	err     error // of the configuration
@@ -56,6 +70,9 @@ type Page struct {
 	board   board
 	viewers atomic.Int64
 	closed  chan struct{} // when Run has ended
+	guard   guard
+	letters letters
+	actions actions
 }
 
 // New returns a page of the parts in show. rdb is where the processes of the application meet; with
@@ -68,13 +85,22 @@ func New(rdb redis.UniversalClient, show *parts.Set, cfg Config) *Page {
 	}
 	p.cfg.App = cmp.Or(cfg.App, defaultApp)
 	p.cfg.MaxViewers = cmp.Or(cfg.MaxViewers, defaultViewers)
+	p.guard = guard{cfg: &p.cfg, log: cmp.Or(cfg.Log, slog.Default()), origin: http.NewCrossOriginProtection()}
 	p.cfg.Log = flow.Thinned(cfg.Log)
 	id := hostName() + "-" + strings.ToLower(rand.Text()[:6])
-	p.own = collector{show: show, app: p.cfg.App, process: id, host: hostName(), started: time.Now()}
-	p.board = board{here: id, processes: make(map[string]*process)}
-	if rdb != nil {
-		p.shared = newShared(rdb, p.cfg.App, id)
+	p.own = collector{
+		show: show, app: p.cfg.App, process: id, host: hostName(), started: time.Now(), obeys: cfg.AllowActions,
 	}
+	p.board = board{
+		here: id, processes: make(map[string]*process),
+		allows: allows{Actions: cfg.AllowActions, Payloads: cfg.ShowPayloads},
+	}
+	p.letters = letters{guard: &p.guard, board: &p.board}
+	if rdb != nil {
+		p.shared = newShared(bounded(rdb, redisTimeout), p.cfg.App, id)
+		p.letters.rdb = bounded(rdb, lettersIn/2)
+	}
+	p.actions = actions{guard: &p.guard, letters: &p.letters, own: &p.own, shared: p.shared, board: &p.board}
 	return p
 }
 
@@ -87,7 +113,11 @@ func (p *Page) refresh(ctx context.Context, b *board) {
 	if p.shared != nil {
 		b.notice = p.shared.read(ctx, b)
 	}
+	b.dead = p.letters.count(ctx, b)
 }
+
+// refreshed makes sure that the board knows the processes and their streams.
+func (p *Page) refreshed(ctx context.Context) { p.board.see(ctx, "", p.refresh) }
 
 //go:embed static
 var static embed.FS
@@ -99,6 +129,8 @@ var assets = map[string]struct{ file, typ string }{
 	"page.js":   {"page.js", "text/javascript; charset=utf-8"},
 	"draw.js":   {"draw.js", "text/javascript; charset=utf-8"},
 	"words.js":  {"words.js", "text/javascript; charset=utf-8"},
+	"act.js":    {"act.js", "text/javascript; charset=utf-8"},
+	"dead.js":   {"dead.js", "text/javascript; charset=utf-8"},
 	"icon.svg":  {"icon.svg", "image/svg+xml"},
 }
 
@@ -110,13 +142,22 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, p.err.Error(), http.StatusInternalServerError)
 		return
 	}
+	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	if name == "act" {
+		p.refreshed(r.Context())
+		p.actions.serve(w, r)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed: use GET", http.StatusMethodNotAllowed)
 		return
 	}
-	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	switch name {
+	case "letters", "letter", "value":
+		p.refreshed(r.Context())
+		p.letters.serve(w, r, name)
+		return
 	case "live":
 		p.live(w, r)
 		return

@@ -22,6 +22,7 @@ type Report struct {
 	At      time.Time     `json:"at"`
 	Graphs  []GraphReport `json:"graphs"`
 	Parts   []PartReport  `json:"parts"`
+	Obeys   bool          `json:"obeys,omitempty"` // it takes actions from the pages of other processes
 	// Omitted is the number of graphs and parts that are left out, because there are too many.
 	Omitted int `json:"omitted,omitempty"`
 }
@@ -49,6 +50,7 @@ type collector struct {
 	process string
 	host    string
 	started time.Time
+	obeys   bool
 }
 
 // collect asks all parts for their state. The sources' backends have half a second for their lag.
@@ -57,7 +59,7 @@ func (c *collector) collect(ctx context.Context) *Report {
 	defer cancel()
 	r := &Report{
 		App: c.app, Process: c.process, Host: c.host, PID: os.Getpid(), Started: c.started,
-		Graphs: []GraphReport{}, Parts: partsOf(c.show),
+		Graphs: []GraphReport{}, Parts: partsOf(c.show), Obeys: c.obeys,
 	}
 	graphs := c.show.Graphs()
 	if n := len(graphs) - maxGraphs; n > 0 {

@@ -17,10 +17,11 @@ import (
 // shared is the reports of all processes in Redis: one key for each process, which expires, and an
 // index of when each of them published last. Keys of one application are in one slot.
 type shared struct {
-	rdb   redis.UniversalClient
-	own   string // the id of this process
-	index string // a sorted set: ids, scored by the server's time in milliseconds
-	key   string // prefix of the keys of reports
+	rdb    redis.UniversalClient
+	own    string // the id of this process
+	prefix string // of all keys
+	index  string // a sorted set: ids, scored by the server's time in milliseconds
+	key    string // prefix of the keys of reports
 
 	seen map[string]float64 // the scores of the reports that the board has; guarded by its mutex
 }
@@ -36,8 +37,22 @@ const (
 func newShared(rdb redis.UniversalClient, app, own string) *shared {
 	prefix := prefixOf(app)
 	return &shared{
-		rdb: rdb, own: own, index: prefix + "processes", key: prefix + "report:", seen: make(map[string]float64),
+		rdb: rdb, own: own, prefix: prefix, index: prefix + "processes", key: prefix + "report:",
+		seen: make(map[string]float64),
 	}
+}
+
+// bounded returns a client that waits at most d for a reply. By default, go-redis does not apply the
+// deadline of a context to a reply. A cluster client keeps its own timeouts.
+func bounded(rdb redis.UniversalClient, d time.Duration) redis.UniversalClient {
+	c, ok := rdb.(*redis.Client)
+	if !ok {
+		return rdb
+	}
+	if own := c.Options().ReadTimeout; own > 0 && own <= d {
+		return rdb
+	}
+	return c.WithTimeout(d) // it shares the connections
 }
 
 func prefixOf(app string) string { return "inspect:{" + app + "}:" }
@@ -66,12 +81,12 @@ func (s *shared) publish(ctx context.Context, r *Report) error {
 	return s.rdb.Eval(ctx, publishScript, keys, packed, s.own, forgetAfter.Milliseconds(), maxProcesses).Err()
 }
 
-// leave removes the report of this process.
+// leave removes the report of this process, and what it was asked for.
 func (s *shared) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, s.key+s.own)
+		p.Del(ctx, s.key+s.own, s.todo(s.own))
 		p.ZRem(ctx, s.index, s.own)
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/parts"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -100,6 +101,25 @@ func TestRedisAway(t *testing.T) {
 		s := looks(p, "billing")
 		return strings.HasPrefix(s.Notice, "Redis does not answer") && s.Graph != nil && len(s.Processes) == 1
 	})
+}
+
+// A Redis that hangs is away too: the page does not wait for go-redis' own timeouts.
+func TestRedisHangs(t *testing.T) {
+	srv := redistest.Start(t)
+	show := parts.New()
+	g := started(t, show, orders("billing"))
+	rdb := redis.NewClient(&redis.Options{Addr: srv.Addr(), ReadTimeout: -1}) // none
+	t.Cleanup(func() { _ = rdb.Close() })
+	p := New(rdb, show, acting(silentLog))
+	if err := srv.Client(t).Do(t.Context(), "client", "pause", 60_000, "all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if s := looks(p, "billing"); !strings.HasPrefix(s.Notice, "Redis does not answer") || s.Graph == nil {
+		t.Errorf("notice %q", s.Notice)
+	}
+	if _, o := send(t, p, `{"do":"pause","graph":"billing"}`); !o.OK || g.State() != flow.Paused {
+		t.Errorf("an action here: %+v", o)
+	}
 }
 
 // Foreign values in the application's keys do no harm.

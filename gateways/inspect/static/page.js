@@ -1,5 +1,7 @@
 // The page: it listens to the live state, and shows the view that the address names.
 
+import {graphButtons} from './act.js';
+import {leave, showDead} from './dead.js';
 import {Drawing, sparkline} from './draw.js';
 import {element, Keyed, number, percent, perSecond, rate, say, span, style, Table, time} from './words.js';
 
@@ -15,10 +17,19 @@ const narrow = matchMedia('(max-width: 760px)');
 
 // route returns the view that the address names.
 function route() {
-  const [, view, name] = location.hash.split('/');
-  if (view === 'graph' && name) return {view, name: decodeURIComponent(name)};
+  const [, view, ...path] = location.hash.split('/').map(decoded);
+  if (view === 'graph' && path[0]) return {view, name: path[0]};
+  if (view === 'dead') return {view, path};
   if (view === 'parts' || view === 'processes') return {view};
   return {view: ''};
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 // wanted returns the graph to show: that of the address, else the first where there is room.
@@ -98,7 +109,10 @@ function showList() {
   say($('count-graphs'), state.graphs.length);
   say($('count-parts'), state.parts.length);
   say($('count-processes'), state.processes.length);
-  for (const [id, name] of [['to-parts', 'parts'], ['to-processes', 'processes']]) {
+  const dead = state.dead.reduce((n, d) => n + Math.max(0, d.count), 0);
+  say($('count-dead'), number(dead));
+  style($('count-dead'), dead > 0 ? 'count bad' : 'count');
+  for (const [id, name] of [['to-parts', 'parts'], ['to-processes', 'processes'], ['to-dead', 'dead']]) {
     if (view === name) $(id).setAttribute('aria-current', 'page');
     else $(id).removeAttribute('aria-current');
   }
@@ -131,9 +145,22 @@ function showGraph(g) {
     style(li, 'finding level' + f.level);
   });
   announce(g);
+  showWhere(g);
   showFigures(g);
   drawing.update(g);
   showTables(g);
+}
+
+// showWhere shows the processes of a graph, and what can be done with it.
+const places = new Table($('places'), 'Processes of the graph', ['process', 'state', '#running for', 'failure', 'actions']);
+
+function showWhere(g) {
+  const obeys = new Map(state.processes.map((p) => [p.id, p.obeys]));
+  const can = g.processes.filter((p) => state.allows.actions && obeys.get(p.id));
+  graphButtons($('graph-actions'), g.name, can, '');
+  $('graph-places').hidden = g.processes.length < 2;
+  places.update(g.processes, (p) => p.id, (p) => [p.id, p.gone ? {text: 'gone', className: 'bad'} : p.state, span(p.uptime), {text: p.failure || '', className: 'long'}, {}]);
+  g.processes.forEach((p, i) => graphButtons(places.rows.parent.children[i].lastChild, g.name, can.filter((c) => c.id === p.id), p.id));
 }
 
 // announce tells screen readers when a graph gets into trouble or out of it, and nothing else.
@@ -175,7 +202,8 @@ const mark = (n, text) => ({text: text || number(n), className: n > 0 ? 'bad' : 
 function showTables(g) {
   sources.update(g.sources, (s) => s.name, (s) => [s.name + (s.paused ? ' (paused)' : ''), perSecond(s.rate), number(s.lag),
     s.lag < 0 ? '' : (s.lag_rate > 0 ? '+' : s.lag_rate < 0 ? '−' : '') + perSecond(Math.abs(s.lag_rate)), number(s.pending),
-    `${number(s.in_flight)} of ${number(s.max_in_flight)}`, span(s.oldest), mark(s.dead), mark(s.nacked), mark(s.lost)]);
+    `${number(s.in_flight)} of ${number(s.max_in_flight)}`, span(s.oldest),
+    s.dead_key ? {...mark(s.dead), href: '#/dead/' + encodeURIComponent(s.dead_key)} : mark(s.dead), mark(s.nacked), mark(s.lost)]);
   stages.update(g.stages, (s) => s.name, (s) => [{text: s.name, className: s.name === g.bottleneck ? 'worst' : ''}, s.kind,
     s.workers ? s.workers + (s.order ? ', order ' + s.order : '') : '1', s.kind === 'source' ? '' : perSecond(s.in), s.kind === 'sink' ? '' : perSecond(s.out),
     s.busy === null ? '–' : {text: percent(s.busy), className: s.busy >= 0.9 ? 'worst' : ''}, percent(s.blocked),
@@ -236,8 +264,9 @@ function showProcesses() {
 
 function show() {
   if (!state) return;
-  const {view, name} = route();
-  const graph = view === 'parts' || view === 'processes' ? null : state.graph;
+  const {view, name, path} = route();
+  const other = view === 'parts' || view === 'processes' || view === 'dead';
+  const graph = other ? null : state.graph;
   document.body.dataset.view = view || 'list';
   document.title = `${state.app}${state.graphs.some((g) => g.level > 1) ? ' (!)' : ''} · inspect`;
   say($('app'), state.app);
@@ -250,8 +279,12 @@ function show() {
   $('view-graph').hidden = !graph;
   $('view-parts').hidden = view !== 'parts';
   $('view-processes').hidden = view !== 'processes';
-  $('view-empty').hidden = Boolean(graph) || view === 'parts' || view === 'processes' || (view === '' && state.graphs.length > 0);
+  $('view-dead').hidden = view !== 'dead';
+  $('view-empty').hidden = Boolean(graph) || other || (view === '' && state.graphs.length > 0);
+  if (view === 'dead') showDead(state, path);
+  else leave();
   if (graph) showGraph(graph);
+  else if (view === 'dead') return;
   else if (view === 'parts') showParts();
   else if (view === 'processes') showProcesses();
   else if (view === 'graph' && known(name)) empty(name, 'Waiting for its state.');

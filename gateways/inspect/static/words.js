@@ -34,9 +34,22 @@ const clock = new Intl.DateTimeFormat('en-GB', {hour: '2-digit', minute: '2-digi
 
 export const time = (text) => clock.format(new Date(text));
 
+const dateAndClock = new Intl.DateTimeFormat('en-GB', {dateStyle: 'medium', timeStyle: 'medium'});
+
+export const moment = (text) => dateAndClock.format(new Date(text));
+
+export function bytes(n) {
+  if (n < 1024) return n + ' B';
+  if (n < 1048576) return (n / 1024).toFixed(1) + ' KiB';
+  return (n / 1048576).toFixed(1) + ' MiB';
+}
+
 // visible shows control characters, which could hide or reorder text.
-export const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+export const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
   (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
+
+// text is visible, for children of an element.
+export const text = (s) => visible(String(s));
 
 export function element(tag, className, ...children) {
   const e = document.createElement(tag);
@@ -107,9 +120,12 @@ export class Table {
   update(items, keyOf, cells) {
     this.rows.update(items, keyOf, (row, item) => {
       cells(item).forEach((cell, i) => {
-        const {text, className} = typeof cell === 'object' ? cell : {text: cell};
+        const {text, className, href} = typeof cell === 'object' ? cell : {text: cell};
         const td = row.children[i];
-        say(td, text);
+        if (text === undefined) return; // the caller fills it
+        if (href && !td.firstElementChild) td.replaceChildren(element('a', 'link'));
+        say(href ? td.firstElementChild : td, text);
+        if (href) td.firstElementChild.setAttribute('href', href);
         style(td, ((this.numeric[i] ? 'number ' : '') + (className || '')).trim());
       });
     });
