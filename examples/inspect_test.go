@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,6 +25,15 @@ func TestWordcountInspect(t *testing.T) {
 		}
 		return url != ""
 	})
+	root, err := http.Get(url[:strings.LastIndex(strings.TrimSuffix(url, "/"), "/")+1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = root.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if root.StatusCode != http.StatusNotFound {
+		t.Errorf("the page is found without its secret: %s", root.Status)
+	}
 	page := tab(t)
 	browse(t, page, chromedp.EmulateViewport(1360, 1000), chromedp.Navigate(url+"#/graph/count"))
 	shows(t, page, "the graph", `document.querySelectorAll('#drawing .row').length > 8`)

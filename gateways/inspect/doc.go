@@ -32,10 +32,11 @@
 //	}
 //
 // The log has one line at Info for each action, each refusal, and each look at a payload. The line has
-// the viewer, the action, the graph or the key and the IDs, and the result. It never has a payload. Actions are taken from
-// the page's own origin only. A Content-Security-Policy forbids all scripts but the page's own, and
-// all texts are shown as text. The page reads streams only that a graph names as its dead letters,
-// or that are in Config.DeadKeys.
+// the viewer, the action, the graph or the key and the IDs, and the result. It never has a payload.
+//
+// The page takes actions from its own origin only. A Content-Security-Policy forbids all scripts but
+// the page's own, and all texts are shown as text. The page reads only streams that a graph names as
+// its dead letters, or that are in Config.DeadKeys.
 //
 // A process carries out what the pages of other processes ask for if it has AllowActions itself. It
 // trusts all that may write to the keys of the application in Redis: see Config.Access. A command

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"flag"
 	"log/slog"
+	"net/http"
 
 	"github.com/redis/go-redis/v9"
 
@@ -18,7 +20,8 @@ var inspected = flag.Bool("inspect", false, "serve a page that shows the graphs 
 func Inspected() bool { return *inspected }
 
 // Inspect serves the page of an example if -inspect was given, until the returned function is
-// called, and logs its address. Graphs that start with the returned context are shown, and so are
+// called, and logs its address. The address has a random part, which is the password of the page: it
+// shows payloads, and takes actions. Graphs that start with the returned context are shown, and so are
 // the parts that are added to the set.
 func Inspect(
 	ctx context.Context, name string, rdb redis.UniversalClient, log *slog.Logger,
@@ -27,9 +30,15 @@ func Inspect(
 	if !*inspected {
 		return ctx, show, func() {}
 	}
-	page := inspect.New(rdb, show, inspect.Config{App: name, Log: log})
-	server := &app.Server{Addr: "localhost:0", Handler: page, Listening: func(url string) {
-		log.Info("inspect " + name + " at " + url)
+	page := inspect.New(rdb, show, inspect.Config{
+		App: name, Log: log, AllowActions: true, ShowPayloads: true,
+		Authorize: func(*http.Request, inspect.Action) (string, error) { return "the terminal's user", nil },
+	})
+	secret := rand.Text() + "/" // only the user of this terminal knows it: the page can do everything
+	mux := http.NewServeMux()
+	mux.Handle("/"+secret, page)
+	server := &app.Server{Addr: "localhost:0", Handler: mux, Listening: func(url string) {
+		log.Info("inspect " + name + " at " + url + secret)
 	}}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
