@@ -47,7 +47,8 @@ type holding struct {
 }
 
 // Hold keeps a message after the handler that received it returns. ctx must be the handler's
-// context. Each Held must end in Done, Fail or Join. To pass a held message on by itself later,
+// context. Each Held must end in Done, Fail, GiveBack or
+// Join. To pass a held message on by itself later,
 // emit h.Message, which gets its own share, and then call Done. A message that is still held when
 // the input has ended goes back to its source (Nacked, as a fault of the stage).
 func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
@@ -80,23 +81,39 @@ func (h Held[T]) Done() { h.end(nil) }
 // the graph. Any other error has the entry delivered again (Nacked). The fault policy is not asked.
 func (h Held[T]) Fail(err error) { h.end(&Fault{Err: orUnspecified(err), Meta: h.Meta(), Tries: 1}) }
 
-func (h Held[T]) end(f *Fault) {
+// GiveBack ends the hold of a message that is not needed, such as one that has found no partner. The
+// entry goes back to its source, which does not count the delivery, or is dropped if the source
+// cannot deliver it again.
+func (h Held[T]) GiveBack() {
+	redelivers := true
+	h.lease.roots(func(s *session) { redelivers = redelivers && s.source.node.Redelivers })
+	if !redelivers {
+		h.Fail(Skip)
+		return
+	}
+	h.finish(ending{back: true})
+}
+
+func (h Held[T]) end(f *Fault) { h.finish(ending{fault: f}) }
+
+// finish ends the hold as e says.
+func (h Held[T]) finish(e ending) {
 	if h.hold == nil {
 		return
 	}
 	st := h.hold.stage
 	if st == nil { // outside a running graph
 		var n dirtySessions
-		l := h.take()
-		l.release(f.outcome(), f, &n)
+		e.lease = h.take()
+		e.lease.release(e.outcome(), e.fault, &n)
 		n.tell()
 		return
 	}
 	st.holdMu.Lock()
-	l := h.take()
+	e.lease = h.take()
 	st.holdMu.Unlock()
-	if !l.none() {
-		st.endHold(ending{l, f})
+	if !e.lease.none() {
+		st.endHold(e)
 	}
 }
 

@@ -196,10 +196,19 @@ func guard(ctx context.Context, f func(context.Context) error) (err error) {
 // recovered turns a panic's value into an error. Deferred calls pass it the result of recover.
 func recovered(v any) error { return &PanicError{Value: v, Stack: debug.Stack()} }
 
-// ending is a hold that the handler has ended: its share, and its fault, or nil for Done.
+// ending is a hold that the handler has ended: its share, and its fault, or nil for Done and for
+// GiveBack.
 type ending struct {
 	lease lease
 	fault *Fault
+	back  bool // it is given back
+}
+
+func (e ending) outcome() Outcome {
+	if e.back {
+		return Nacked
+	}
+	return e.fault.outcome()
 }
 
 // endCall releases the leftovers of the last call: the handler's own shares of the joins it made,
@@ -223,7 +232,7 @@ func (s *stageBase) endCall(failed bool) {
 	}
 	for _, e := range ended {
 		if failed {
-			e.lease.release(max(Nacked, e.fault.outcome()), e.fault, &s.la.dirty)
+			e.lease.release(max(Nacked, e.outcome()), e.fault, &s.la.dirty)
 		} else if s.endNow(e, &s.la.dirty) {
 			s.la.aborted = true
 		}
@@ -235,7 +244,11 @@ func (s *stageBase) endCall(failed bool) {
 
 // endNow settles a hold's share. It reports whether the graph stops because of it.
 func (s *stageBase) endNow(e ending, dirty *dirtySessions) (stopped bool) {
-	if e.fault == nil {
+	switch {
+	case e.back:
+		e.lease.giveBack(dirty)
+		return false
+	case e.fault == nil:
 		e.lease.release(Acked, nil, dirty)
 		return false
 	}

@@ -1,6 +1,11 @@
 package operators_test
 
 import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/flow/flowtest"
 	"github.com/streamerson/streamerson-go/operators"
@@ -15,6 +20,29 @@ func routes(
 		func(ins []ints, f func(int) error, opts ...flow.StageOption) flowtest.Wired[int] {
 			return flowtest.Wired[int]{Outs: op(ins[0], orGood(f), opts...)}
 		})
+}
+
+// merges is the contract of an operator with several inputs of int.
+func merges(operator string, traits flowtest.Traits[int], inputs int, op func(ins []ints) ints) contract {
+	return wired(operator, "", traits, inputs,
+		func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[int] {
+			return flowtest.Wired[int]{Outs: []ints{op(ins)}}
+		})
+}
+
+// atMostOnce is a Traits.Check for outputs that descend from the newer of two inputs.
+func atMostOnce(acked, out []int) error {
+	seen := make(map[int]bool)
+	for _, v := range out {
+		if seen[v] {
+			return fmt.Errorf("output %d has come twice", v)
+		}
+		seen[v] = true
+	}
+	if len(out) > len(acked) {
+		return fmt.Errorf("%d outputs of %d acked inputs", len(out), len(acked))
+	}
+	return nil
 }
 
 // panics calls f and panics with its error, for functions that have no error.
@@ -45,6 +73,77 @@ var routingContracts = []contract{
 			return operators.ByKey(in, 3, func(v int) int { return byFive(panics(f, v)) },
 				func(shard ints) ints { return checked(shard, good, flow.Async()) }, opts...)
 		}),
+	routes("Case", "", flowtest.Traits[int]{Calls: true},
+		func(in ints, f func(int) error, opts ...flow.StageOption) []ints {
+			hit, rest := operators.Case(in, func(v int) (int, bool) { return v, panics(f, v)%3 == 0 }, opts...)
+			return []ints{hit, rest}
+		}),
+	wired("Unzip", "", flowtest.Traits[int]{Outputs: func(int) int { return 2 }}, 1,
+		func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[int] {
+			first, second := operators.Unzip(operators.Map(ins[0], flow.Pure(func(v int) operators.Pair[int, int] {
+				return operators.Pair[int, int]{First: v, Second: v}
+			})))
+			return flowtest.Wired[int]{Outs: []ints{first, second}}
+		}),
+	wired("Unzip", "after Zip", flowtest.Traits[int]{Leaves: true, Holds: 2}, 2,
+		func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[int] {
+			first, second := operators.Unzip(operators.Zip(ins[0], ins[1]))
+			return flowtest.Wired[int]{Outs: []ints{first, second}}
+		}),
+	wired("DivertTo", "", flowtest.Traits[int]{Calls: true, Outputs: odds}, 1,
+		func(ins []ints, f func(int) error, opts ...flow.StageOption) flowtest.Wired[int] {
+			f = orGood(f)
+			out, diverted := operators.DivertTo(ins[0], func(v int) bool { return odds(panics(f, v)) == 0 },
+				discard[int](), opts...)
+			return flowtest.Wired[int]{Outs: []ints{out}, Parts: []flow.Part{diverted}}
+		}),
+	wired("AlsoTo", "", flowtest.Traits[int]{}, 1,
+		func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[int] {
+			out, also := operators.AlsoTo(ins[0], discard[int]())
+			return flowtest.Wired[int]{Outs: []ints{out}, Parts: []flow.Part{also}}
+		}),
+	merges("MergePreferred", flowtest.Traits[int]{}, 3, func(ins []ints) ints {
+		return operators.MergePreferred(ins[0], ins[1:])
+	}),
+	merges("MergeWeighted", flowtest.Traits[int]{}, 3, func(ins []ints) ints {
+		return operators.MergeWeighted(ins, []int{3, 1, 2})
+	}),
+	merges("Concat", flowtest.Traits[int]{}, 3, func(ins []ints) ints { return operators.Concat(ins...) }),
+	merges("Interleave", flowtest.Traits[int]{}, 3, func(ins []ints) ints { return operators.Interleave(ins, 2) }),
+	merges("OrElse", flowtest.Traits[int]{Leaves: true}, 2, func(ins []ints) ints {
+		return operators.OrElse(ins[0], ins[1])
+	}),
+	merges("MergeSorted", flowtest.Traits[int]{Holds: 3}, 3, func(ins []ints) ints {
+		return operators.MergeSorted(ins, cmp.Compare[int], 0)
+	}),
+	wired("MergeSequence", "", flowtest.Traits[int]{Calls: true, Holds: 8}, 3,
+		func(ins []ints, f func(int) error, opts ...flow.StageOption) flowtest.Wired[int] {
+			f = orGood(f)
+			return flowtest.Wired[int]{Outs: []ints{operators.MergeSequence(ins, func(v int) uint64 {
+				return uint64(panics(f, v))
+			}, 8, time.Minute, operators.SkipGap, opts...)}}
+		}),
+	wired("Zip", "", flowtest.Traits[operators.Pair[int, int]]{
+		Of:     func(p operators.Pair[int, int]) []int { return []int{p.First, p.Second} },
+		Joined: true, Leaves: true, Holds: 2,
+	}, 2, func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[operators.Pair[int, int]] {
+		return flowtest.Wired[operators.Pair[int, int]]{
+			Outs: []flow.Source[operators.Pair[int, int]]{operators.Zip(ins[0], ins[1])},
+		}
+	}),
+	merges("WithLatest", flowtest.Traits[int]{Leaves: true, Outputs: func(v int) int { return 1 - v%2 }}, 2,
+		func(ins []ints) ints {
+			return operators.WithLatest(
+				ins[0],
+				ins[1],
+				func(_ context.Context, v, _ int) (int, error) { return v, nil },
+			)
+		}),
+	merges("CombineLatest", flowtest.Traits[int]{Check: atMostOnce}, 2, func(ins []ints) ints {
+		return operators.CombineLatest(ins[0], ins[1], func(_ context.Context, a, b int) (int, error) {
+			return a*1000 + b, nil
+		})
+	}),
 	wired("FanIn", "", flowtest.Traits[int]{}, 3,
 		func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[int] {
 			return flowtest.Wired[int]{Outs: []ints{operators.FanIn(ins...)}}

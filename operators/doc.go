@@ -35,10 +35,24 @@
 //	Balance         sends each message to an output that has room      not kept             carried by the output
 //	Partition       sends each key to one of n outputs                 kept on each output  carried by the output
 //	ByKey           runs a sub-pipeline on each of n shards            kept within a key    as sub does
+//	Case            sends values of one case to an output of their own kept on each output  carried by the output
+//	DivertTo        sends the values for which when is true to a sink  kept on each output  carried by the output
+//	AlsoTo          copies each message to a sink                      kept on each output  when output and sink are
+//	Unzip           sends the two values of a pair to an output each   kept on each output  when both outputs are
 //
 // Bring sources together:
 //
 //	FanIn           merges several sources of one type                 kept per input       carried by the output
+//	MergePreferred  merges sources and reads the first first           kept per input       carried by the output
+//	MergeWeighted   merges sources in proportion to weights            kept per input       carried by the output
+//	MergeSorted     merges sorted sources into a sorted one            sorted               carried by the output
+//	MergeSequence   puts messages into the order of their numbers      by number            carried by the output
+//	Interleave      takes messages from its inputs in turn             kept                 carried by the output
+//	Concat          passes on one source after the other               kept                 carried by the output
+//	OrElse          passes on a second source if the first is empty    kept                 carried by the output
+//	Zip             pairs the n-th message of a with the n-th of b     kept                 with its pair
+//	WithLatest      combines each message with the latest of a side    kept                 carried by the output
+//	CombineLatest   combines the latest values of two sources          of arrival           carried by the output
 //
 // Handle several values at once:
 //
@@ -73,6 +87,19 @@
 //	groupedWeightedWithin  Pekko                      BatchBytes
 //	concatMapIterable      Rx                         Unbatch
 //	distinct, dropDuplicates  Rx, Flink               Dedupe
+//	collect (partial), ofType  Pekko, Rx              Case
+//	divertTo               Pekko                      DivertTo
+//	alsoTo, to and via     Pekko, Kafka Streams       AlsoTo
+//	mergePrioritized       Pekko                      MergeWeighted
+//	mergeComparing         Rx                         MergeSorted
+//	concatLazy, prepend    Pekko                      Concat
+//	startWith, concatWith  Rx                         Concat
+//	switchIfEmpty          Rx                         OrElse
+//	withLatestFrom         Rx                         WithLatest
+//	side input, broadcast state  Flink                WithLatest
+//	join with a GlobalKTable  Kafka Streams           WithLatest
+//	zipLatest              Pekko, Rx                  CombineLatest
+//	zipWith, zipN          Rx, Pekko                  Zip, Map
 //	rateLimit              Rx                         Throttle
 //
 // # Hubs

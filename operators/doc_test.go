@@ -26,7 +26,7 @@ var diagram = regexp.MustCompile(`(?m)^\t\S.* -.*-.*\n(?:.*\n)*?\t\S.* -.*-.*$`)
 
 // parameters are the types that operators take or return. Everything else in the package is a
 // function from sources to sources, or a hub.
-var parameters = []string{"DedupeStore", "DedupeMemory", "Overflow", "HubStats"}
+var parameters = []string{"DedupeStore", "DedupeMemory", "Gap", "Pair", "Overflow", "HubStats"}
 
 // tasks sorts the operators by what one wants to do. The table of the package documentation is made
 // of it.
@@ -35,8 +35,10 @@ var tasks = []struct {
 	names []string
 }{
 	{"Change values", []string{"Map", "MapMessage", "Filter", "FilterMap", "FlatMap", "Tap", "Try", "Dedupe"}},
-	{"Send messages to several places", []string{"FanOut", "Split", "Balance", "Partition", "ByKey"}},
-	{"Bring sources together", []string{"FanIn"}},
+	{"Send messages to several places", []string{"FanOut", "Split", "Balance", "Partition", "ByKey", "Case", "DivertTo", "AlsoTo",
+		"Unzip"}},
+	{"Bring sources together", []string{"FanIn", "MergePreferred", "MergeWeighted", "MergeSorted", "MergeSequence",
+		"Interleave", "Concat", "OrElse", "Zip", "WithLatest", "CombineLatest"}},
 	{"Handle several values at once", []string{"Batch", "BatchBytes", "Unbatch"}},
 	{"Control the rate", []string{"Throttle"}},
 }

@@ -124,6 +124,49 @@ func TestValidate(t *testing.T) {
 			func() []flow.Part { return ends(operators.Throttle(in(), 1, time.Second, 1, flow.Workers(2))) },
 			[]string{"throttle: Workers"},
 		},
+		"Case": {func() []flow.Part {
+			return ends(operators.Case[int, int](in(), nil))
+		}, []string{"case: match"}},
+		"DivertTo": {func() []flow.Part {
+			out, diverted := operators.DivertTo(in(), nil, discard[int]())
+			return []flow.Part{end(out), diverted}
+		}, []string{"divert-to: when"}},
+		"DivertTo, branch forgotten": {func() []flow.Part {
+			out, _ := operators.DivertTo(in(), func(int) bool { return true }, discard[int]())
+			return one(end(out))
+		}, []string{"divert-to: "}},
+		"AlsoTo the zero Sink": {func() []flow.Part {
+			out, also := operators.AlsoTo(in(), flow.Sink[int]{})
+			return []flow.Part{end(out), also}
+		}, []string{"sink: "}},
+		"MergeWeighted, none": {
+			func() []flow.Part { return ends(operators.MergeWeighted[int](nil, nil)) },
+			[]string{"merge-weighted: ins"},
+		},
+		"MergeWeighted, weights": {
+			func() []flow.Part { return ends(operators.MergeWeighted([]flow.Source[int]{in(), in()}, []int{0})) },
+			[]string{"merge-weighted: weights", "merge-weighted: weights"},
+		},
+		"Concat of none": {func() []flow.Part { return ends(operators.Concat[int]()) }, []string{"concat: ins"}},
+		"Interleave": {
+			func() []flow.Part { return ends(operators.Interleave([]flow.Source[int]{in()}, 0)) },
+			[]string{"interleave: segment"},
+		},
+		"MergeSorted": {
+			func() []flow.Part { return ends(operators.MergeSorted([]flow.Source[int]{in()}, nil, 0)) },
+			[]string{"merge-sorted: compare"},
+		},
+		"MergeSequence": {func() []flow.Part {
+			return ends(operators.MergeSequence([]flow.Source[int]{in()}, nil, 0, 0, operators.Gap(7)))
+		}, []string{"merge-sequence: seq", "merge-sequence: window", "merge-sequence: wait", "merge-sequence: gap"}},
+		"WithLatest": {
+			func() []flow.Part { return ends(operators.WithLatest[int, int, int](in(), in(), nil)) },
+			[]string{"with-latest: f"},
+		},
+		"CombineLatest": {
+			func() []flow.Part { return ends(operators.CombineLatest[int, int, int](in(), in(), nil)) },
+			[]string{"combine-latest: f"},
+		},
 		"Unbatch of the zero Source": {func() []flow.Part { return ends(operators.Unbatch(flow.Source[[]int]{})) },
 			[]string{"unbatch: "}},
 		"KeyedBy another type": {func() []flow.Part {

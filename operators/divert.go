@@ -1,0 +1,65 @@
+package operators
+
+import (
+	"context"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// DivertTo sends the values for which when is true to a sink. The other values go on. The returned
+// branch ends in the sink and belongs into the same graph; Validate reports an output that is
+// missing there. The options are those of the stage that decides. Give the sink's own to its
+// constructor.
+//
+//	in    --1--2--3--4--|
+//	out   --1-----3-----|
+//	sink  -----2-----4--|  even
+//
+//	valid, refused := operators.DivertTo(orders, isEmpty, rejects)
+//	g := flow.New("orders", flow.To(valid, out), refused)
+//
+// Order: kept on each output. Acks: carried by the output, or by the sink.
+// Holds: two chunks waiting on each output. Ends: when in ends.
+func DivertTo[T any](
+	in flow.Source[T], when func(T) bool, to flow.Sink[T], opts ...flow.StageOption,
+) (flow.Source[T], flow.Branch) {
+	outs := flow.Route(in, "divert-to", 2, func() flow.RouteFunc[T, T] {
+		return func(_ context.Context, m flow.Message[T], emit func(int, flow.Message[T])) error {
+			if when(m.Value) {
+				emit(1, m)
+			} else {
+				emit(0, m)
+			}
+			return nil
+		}
+	}, with(opts, function("when", when != nil))...)
+	return outs[0], flow.To(outs[1], to)
+}
+
+// AlsoTo copies each message to a sink. The sink counts: an entry is acknowledged when the sink has
+// written it as well, and a slow sink slows the stream down. WireTap is for sinks that must not. The
+// returned branch ends in the sink and belongs into the same graph; Validate reports an output that
+// is missing there. The options are those of the stage that copies. Give the sink's own to its
+// constructor.
+//
+//	in    --1--2--3--|
+//	out   --1--2--3--|
+//	sink  --1--2--3--|
+//
+//	billed, audit := operators.AlsoTo(invoices, auditLog)
+//	g := flow.New("billing", flow.To(billed, out), audit)
+//
+// Order: kept on each output. Acks: when output and sink are.
+// Holds: two chunks waiting on each output. Ends: when in ends.
+func AlsoTo[T any](
+	in flow.Source[T], to flow.Sink[T], opts ...flow.StageOption,
+) (flow.Source[T], flow.Branch) {
+	outs := flow.Route(in, "also-to", 2, func() flow.RouteFunc[T, T] {
+		return func(_ context.Context, m flow.Message[T], emit func(int, flow.Message[T])) error {
+			emit(0, m)
+			emit(1, m)
+			return nil
+		}
+	}, opts...)
+	return outs[0], flow.To(outs[1], to)
+}
