@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -33,6 +34,7 @@ func (p printed) Fault(f *flow.Fault, d flow.Decision) {
 	fmt.Println(p.name, "failed:", f.Err, "->", d.Do)
 }
 func (p printed) Status(int)                  {}
+func (p printed) Error(err error)             { fmt.Println(p.name, "noted:", err) }
 func (p printed) End(o flow.Outcome, _ error) { fmt.Println(p.name, "ended:", o) }
 
 var quiet = flow.Log(slog.New(slog.DiscardHandler))
@@ -69,6 +71,19 @@ func ExampleTracerOf() {
 	_ = flow.New("g", flow.To(mapTo(from(1), look), discard[int]())).Run(context.Background())
 	// Output:
 	// traced: false
+}
+
+// An error that is answered is no fault, but belongs into the trace.
+func ExampleNoteError() {
+	answer := func(ctx context.Context, v int) (int, error) {
+		flow.NoteError(ctx, errors.New("no such number"))
+		return -1, nil
+	}
+	g := flow.New("g", flow.To(mapTo(queueOf(1).source(), answer), discard[int]()), flow.Trace(printer{}))
+	_ = g.Run(context.Background())
+	// Output:
+	// entry 1 of g noted: no such number
+	// entry 1 of g ended: acked
 }
 
 // A sink that passes the trace on begins a span for each message, and writes its headers.

@@ -47,14 +47,15 @@ var floors = map[string][][]string{
 		{"internal/fault", "internal/scan"},
 	},
 	"gateways": {
-		{"app", "metrics", "inspect"},
+		{"app", "metrics", "tracing", "inspect"},
 		{"parts", "scale"},
 		{"ws", "sse"},
 		{"web", "events"},
 		{"internal/problem"},
 		{""},
 		{"internal/plan", "internal/outbox", "internal/relay"},
-		{"internal/wire", "internal/slot", "internal/cors", "internal/places", "internal/strictjson", "internal/wait"},
+		{"internal/wire", "internal/slot", "internal/cors", "internal/places", "internal/strictjson", "internal/wait",
+			"internal/traces"},
 	},
 }
 

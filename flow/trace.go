@@ -22,6 +22,8 @@ type Span interface {
 	Headers() Headers
 	// Fault records a fault of a message, and the decision about it.
 	Fault(f *Fault, d Decision)
+	// Error records an error that does not decide on the message, see NoteError.
+	Error(err error)
 	// Status records the HTTP status of an answer.
 	Status(code int)
 	// End ends the span. err is the cause of the outcome, or nil.
@@ -109,6 +111,14 @@ func ContextOf[T any](ctx context.Context, m Message[T]) context.Context {
 		return s.Context(ctx)
 	}
 	return ctx
+}
+
+// NoteError records an error on the span of the message that a handler works on: an error that the
+// handler answers, for example, so that the message is done. ctx is the handler's context.
+func NoteError(ctx context.Context, err error) {
+	if s := stageOf(ctx); s != nil && s.traced.span != nil {
+		s.traced.span.Error(err)
+	}
 }
 
 // BeginWrite begins the span of writing m to a stream, for Writers that pass the trace on. ctx is

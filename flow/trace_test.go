@@ -73,6 +73,7 @@ func (s *taped) Context(ctx context.Context) context.Context {
 }
 func (s *taped) Headers() Headers { return Headers{{HeaderTraceparent, s.name}} }
 func (s *taped) Status(code int)  { s.event(fmt.Sprint("status ", code)) }
+func (s *taped) Error(err error)  { s.event("error: " + err.Error()) }
 func (s *taped) Fault(f *Fault, d Decision) {
 	s.event(fmt.Sprintf("%v at %s: %s", f.Err, f.Stage, d.Do))
 }
@@ -132,6 +133,8 @@ func TestTrace(t *testing.T) {
 			case v == 1 && tries == 0:
 				tries++
 				return v, errBoom
+			case v == 0:
+				NoteError(ctx, errors.New("answered"))
 			case v == 2:
 				return v, Reject(errors.New("bad"))
 			case v == 3:
@@ -155,7 +158,7 @@ func TestTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		check(t, tp, `
-entry script 0: acked
+entry script 0: error: answered, acked
 entry script 1: boom at map: retry, acked
 entry script 2: rejected: bad at map: dead letter, dead: rejected: bad
 entry script 3: dropped: skip`)

@@ -9,6 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/gateways/internal/plan"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -119,6 +120,7 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 // stream sends a request and passes the parts of its reply to each until that returns false.
 func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) (err error) {
 	defer c.stats.streams.since(ctx, time.Now(), &err)
+	defer traces.End(c.trace(ctx, flow.WorkCall, &r), &err)
 	if c.speech.keys.Control == "" {
 		return &redisio.ConfigError{
 			Type:    "Stream",

@@ -16,6 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/gateways/internal/plan"
 	"github.com/streamerson/streamerson-go/gateways/internal/slot"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -115,10 +116,12 @@ func (c *Client) Ready() error {
 // Other errors are ErrTimeout, ErrUnavailable, ErrFull, ErrNoService, ErrOverloaded, ErrClosed, a
 // *redisio.TooLargeError, and the cause of a cancelled context, which also cancels the handler. An
 // ErrTimeout that also is ErrUnavailable reports that the request was not sent. The client sets the
-// request's ID, Attempt and traceparent, unless they are set.
+// request's ID, Attempt and trace, unless they are set. If ctx has a tracer (see flow.WithTracer), the
+// trace is that of the call's span.
 func (c *Client) Do(ctx context.Context, r Request) (_ Response, err error) {
 	now := time.Now()
 	defer c.stats.calls.since(ctx, now, &err)
+	defer traces.End(c.trace(ctx, flow.WorkCall, &r), &err)
 	until, own := c.until(ctx, now, r.Timeout)
 	p, err := c.ask(ctx, now, until, &r)
 	if err != nil {
@@ -169,6 +172,7 @@ func (c *Client) giveUp(id string, p *pending, err error) error {
 func (c *Client) Send(ctx context.Context, r Request) (err error) {
 	p := &pending{sent: time.Now()}
 	defer c.stats.sends.since(ctx, p.sent, &err)
+	defer traces.End(c.trace(ctx, flow.WorkWrite, &r), &err)
 	until, own := c.until(ctx, p.sent, r.Timeout)
 	if own {
 		var cancel context.CancelFunc
@@ -251,6 +255,20 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	}
 	p.format = c.speech.request
 	return p.encode(p.sent, false)
+}
+
+// trace begins the span of a request, which then carries it. It returns nil if ctx has no tracer.
+func (c *Client) trace(ctx context.Context, kind flow.WorkKind, r *Request) flow.Span {
+	t := flow.TracerOf(ctx)
+	if t == nil {
+		return nil
+	}
+	span := t.Begin(ctx, flow.Work{
+		Kind: kind, Stream: c.Topic(),
+		Meta: flow.Meta{MessageID: r.ID, Type: r.Type, Headers: plan.Passed(ctx, r.Headers)},
+	})
+	r.Headers = traces.Set(r.Headers, span.Headers())
+	return span
 }
 
 // forget ends a call without a reply.

@@ -79,6 +79,7 @@ func (s *Service) unread(
 		return out, false, flow.Reject(m.Value.bad)
 	}
 	s.stats.failed.Add(1)
+	flow.NoteError(ctx, m.Value.bad)
 	answer := failureOf(&RemoteError{Code: CodeInvalid, Message: m.Value.bad.Error()})
 	fit(ctx, "", m.Value.ID, &answer, s.cfg.MaxReply)
 	return s.emit(m, answer)
@@ -112,6 +113,7 @@ func (s *Service) conclude(
 	default:
 		s.stats.failed.Add(1)
 		s.stats.took.add(time.Since(h.began))
+		flow.NoteError(ctx, err)
 		*answer = s.failed(ctx, r, err)
 	}
 	return nil, wanted

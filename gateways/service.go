@@ -316,7 +316,7 @@ func (s *Service) graph(opts ...flow.GraphOption) *flow.Graph {
 		s.cfg.order()...)
 	late := make(lateReplies, lateMost)
 	again := flow.Step(
-		source.Chan(late, flow.Name("late")),
+		source.Chan(late, flow.Name("late"), flow.Traits{Untraced: true}),
 		"again",
 		func() flow.StepFunc[flow.Message[Response], Response] { return lateReply },
 	)
@@ -334,6 +334,7 @@ func (s *Service) graph(opts ...flow.GraphOption) *flow.Graph {
 			s.rdb,
 			source.TailConfig[note]{Key: s.topic.Control, Format: nativeNotes, Wait: s.cfg.Wait},
 			flow.Name("control"),
+			flow.Traits{Untraced: true},
 		)
 		parts = append(parts, flow.To(control, sink.Func(s.applyControl, flow.Name("apply control"))))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/slot"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -19,9 +20,10 @@ import (
 
 // Requests, replies and control messages are native entries:
 //
-//	request  data, type, id, key, reply, limit, traceparent, ct, h:*; h::window of a streamed reply, h::handed: how
-//	         often the request was handed on, and in which group
-//	reply    data, id of the request, ct, h::status, h:*; h::wait: how many ms the request waited for the service
+//	request  data, type, id, key, reply, limit, traceparent, tracestate, baggage, ct, h:*; h::window of a streamed
+//	         reply, h::handed: how often the request was handed on, and in which group
+//	reply    data, id of the request, ct, traceparent and tracestate of a traced service, h::status, h:*; h::wait:
+//	         how many ms the request waited for the service
 //	failure  data (the message), type "error", id, h::code, h::status
 //	part     data, type "part", id, h::run, h::seq; and at the end type "end"
 //	control  type "cancel" or "more" (data: how many), id
@@ -37,7 +39,8 @@ type Request struct {
 	// Body is the payload, and ContentType its type; "" is the default of the handler's codec.
 	Body        []byte
 	ContentType string
-	// Headers are set by the caller. The trace context is the header "traceparent".
+	// Headers are set by the caller. The trace is in the headers "traceparent", "tracestate" and
+	// "baggage".
 	Headers flow.Headers
 	// Attempt is the number of the delivery, starting at 1.
 	Attempt int
@@ -156,7 +159,7 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (Reques
 		Attempt:     int(entry.Deliveries),
 	}
 	if n := len(e.Headers); n > 0 {
-		r.Headers = make(flow.Headers, 0, n+1)
+		r.Headers = make(flow.Headers, 0, n+3)
 	}
 	for _, h := range e.Headers {
 		ok := true
@@ -174,9 +177,7 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (Reques
 			return r, wrong(entry, "h:"+h.Name, h.Value)
 		}
 	}
-	if e.Traceparent != "" {
-		r.Headers = append(r.Headers, flow.Header{Name: wire.Traceparent, Value: e.Traceparent})
-	}
+	r.Headers = traces.Of(r.Headers, e)
 	return r, nil
 }
 
@@ -186,8 +187,11 @@ func count(text string, most int) (n int, ok bool) {
 	return n, err == nil && n >= 1 && n <= most
 }
 
-// putReply leaves only the ID of the request in the envelope.
+// putReply leaves only the ID of the request in the envelope, and the span that writes the reply.
 func putReply(e *redisio.Envelope, r Response) []byte {
+	if !e.Traced { // the trace of the request, which the caller knows
+		e.Traceparent, e.Tracestate, e.Baggage = "", "", ""
+	}
 	typ := string(r.kind)
 	if r.kind == kindReply { // the common kind is left out
 		typ = ""
@@ -196,6 +200,8 @@ func putReply(e *redisio.Envelope, r Response) []byte {
 		ID:             e.ID,
 		Type:           typ,
 		ContentType:    r.ContentType,
+		Traceparent:    e.Traceparent,
+		Tracestate:     e.Tracestate,
 		MaybeDuplicate: e.MaybeDuplicate,
 		Headers:        e.Headers[:0],
 	}

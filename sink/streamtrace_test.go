@@ -43,6 +43,7 @@ func (t *numbered) Begin(_ context.Context, w flow.Work) flow.Span {
 func (s numberedSpan) Context(ctx context.Context) context.Context { return ctx }
 func (s numberedSpan) Fault(*flow.Fault, flow.Decision)            {}
 func (s numberedSpan) Status(int)                                  {}
+func (s numberedSpan) Error(error)                                 {}
 func (s numberedSpan) Headers() flow.Headers {
 	return flow.Headers{{Name: "traceparent", Value: fmt.Sprint("00-", s.n)}, {Name: "baggage", Value: "a=b"}}
 }
@@ -81,7 +82,8 @@ func TestStreamTrace(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("entries: %v", got)
 	}
-	if diff := cmp.Diff(map[string]any{"data": "x", "traceparent": "00-3", "baggage": "a=b"}, got[0].Values); diff != "" {
+	want := map[string]any{"data": "x", "traceparent": "00-3", "baggage": "a=b"}
+	if diff := cmp.Diff(want, got[0].Values); diff != "" {
 		t.Errorf("entry (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"stream acked false", "stream failed true"}, tracer.wrote); diff != "" {

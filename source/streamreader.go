@@ -178,7 +178,8 @@ func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 		m.Deadline = m.Deadline.Add(es.ahead)
 	}
 	trace := [...]flow.Header{
-		{Name: flow.HeaderTraceparent, Value: es.env.Traceparent}, {Name: flow.HeaderTracestate, Value: es.env.Tracestate},
+		{Name: flow.HeaderTraceparent, Value: es.env.Traceparent},
+		{Name: flow.HeaderTracestate, Value: es.env.Tracestate},
 		{Name: flow.HeaderBaggage, Value: es.env.Baggage},
 	}
 	n := len(es.env.Headers)

@@ -10,11 +10,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/gateways/internal/plan"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/gateways/internal/slot"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -138,7 +140,8 @@ func newPublished[T any](ctx context.Context, p *plan.Plan[T], v T) (ev *publish
 
 func (ev *published) encode(fields redisio.Fields) (redisio.Fields, error) {
 	e := &ev.envelope
-	size := len(ev.body) + len(e.Type) + len(e.ID) + len(e.Key) + len(e.ContentType) + len(e.Traceparent) + 32
+	size := len(ev.body) + len(e.Type) + len(e.ID) + len(e.Key) + len(e.ContentType) + 32 +
+		len(e.Traceparent) + len(e.Tracestate) + len(e.Baggage)
 	for _, h := range e.Headers {
 		size += len(h.Name) + len(h.Value) + 8
 	}
@@ -168,10 +171,23 @@ func (e *Publisher) publish(ctx context.Context, ev *published, timeout time.Dur
 		return e.err
 	}
 	ev.envelope.ID = e.own + "-" + strconv.FormatUint(e.next.Add(1), 36)
+	defer traces.End(e.trace(ctx, &ev.envelope), &err)
 	if ev.Out.Fields, err = ev.encode(ev.space[:0]); err != nil {
 		return err
 	}
 	return e.out.Write(ctx, ev)
+}
+
+// trace begins the span of an event, which then carries it. It returns nil if ctx has no tracer.
+func (e *Publisher) trace(ctx context.Context, ev *redisio.Envelope) flow.Span {
+	t := flow.TracerOf(ctx)
+	if t == nil {
+		return nil
+	}
+	meta := flow.Meta{MessageID: ev.ID, Type: ev.Type, Headers: traces.Of(nil, ev)}
+	span := t.Begin(ctx, flow.Work{Kind: flow.WorkWrite, Stream: e.key, Meta: meta})
+	wire.PutHeaders(ev, span.Headers())
+	return span
 }
 
 // Close ends publishing: later events fail with ErrClosed. The Redis client stays open.

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 )
 
 // maxIdentity limits the bytes of a caller's identity.
@@ -46,11 +47,11 @@ func saneID(id string) bool {
 	return true
 }
 
-// traceOf returns the caller's trace if it is valid (W3C Trace Context, version 00), or else a new,
-// sampled one.
-func traceOf(h http.Header) string {
-	if t := h["Traceparent"]; len(t) == 1 && validTrace(t[0]) {
-		return t[0]
+// traceOf returns the caller's trace if it is valid (W3C Trace Context, version 00), with the state
+// that belongs to it, or else a new, sampled one.
+func traceOf(h http.Header) (parent, state string) {
+	if t := h["Traceparent"]; len(t) == 1 && traces.Valid(t[0]) {
+		return t[0], traces.Printable(h["Tracestate"], traces.MaxTracestate)
 	}
 	var id [24]byte
 	_, _ = rand.Read(id[:]) // never fails
@@ -59,30 +60,5 @@ func traceOf(h http.Header) string {
 	b = hex.AppendEncode(b, id[:16])
 	b = append(b, '-')
 	b = hex.AppendEncode(b, id[16:])
-	return string(append(b, "-01"...))
-}
-
-func validTrace(t string) bool {
-	if len(t) != 55 || t[:3] != "00-" || t[35] != '-' || t[52] != '-' {
-		return false
-	}
-	return hexadecimal(t[3:35]) && hexadecimal(t[36:52]) && hexadecimal(t[53:]) && !zeros(t[3:35]) && !zeros(t[36:52])
-}
-
-func hexadecimal(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-func zeros(s string) bool {
-	for i := range len(s) {
-		if s[i] != '0' {
-			return false
-		}
-	}
-	return true
+	return string(append(b, "-01"...)), ""
 }

@@ -23,8 +23,8 @@ type CORSConfig struct {
 	// Methods are the methods that these pages may use. Defaults to GET, HEAD, POST, PUT, PATCH and
 	// DELETE.
 	Methods []string
-	// Headers are the request headers that these pages may set. Defaults to Authorization,
-	// Content-Type, Last-Event-ID, Traceparent and X-Request-Id.
+	// Headers are the request headers that these pages may set. Defaults to Authorization, Baggage,
+	// Content-Type, Last-Event-ID, Traceparent, Tracestate and X-Request-Id.
 	Headers []string
 	// Expose are the response headers that these pages may read, in addition to the few that all
 	// pages may read. Defaults to Location, Retry-After and X-Request-Id.
@@ -100,8 +100,9 @@ func policyOf(cfg CORSConfig) *cors.Policy {
 		Origins:     slices.Clone(cfg.Origins),
 		Credentials: cfg.Credentials,
 		Methods:     list(cfg.Methods, "GET, HEAD, POST, PUT, PATCH, DELETE"),
-		Headers:     list(cfg.Headers, "Authorization, Content-Type, Last-Event-ID, Traceparent, X-Request-Id"),
-		Expose:      list(cfg.Expose, "Location, Retry-After, X-Request-Id"),
-		MaxAge:      cmp.Or(cfg.MaxAge, cors.DefaultMaxAge),
+		Headers: list(cfg.Headers, "Authorization, Baggage, Content-Type, Last-Event-ID, Traceparent, "+
+			"Tracestate, X-Request-Id"),
+		Expose: list(cfg.Expose, "Location, Retry-After, X-Request-Id"),
+		MaxAge: cmp.Or(cfg.MaxAge, cors.DefaultMaxAge),
 	}
 }

@@ -149,5 +149,6 @@ func (c *endpointConfig) validate(m *redisio.Mistakes) {
 // ours reports whether only the gateway sets a header.
 func ours(name string) bool {
 	return name == gateways.HeaderRequestID || name == gateways.HeaderIdentity || name == wire.Traceparent ||
+		name == wire.Tracestate || name == wire.Baggage ||
 		strings.HasPrefix(name, "http-")
 }

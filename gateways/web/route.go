@@ -10,6 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/plan"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -39,8 +40,10 @@ import (
 //
 // The request has headers for handlers of HandleFunc and for middleware: HeaderMethod, HeaderPath,
 // HeaderQuery, HeaderPathValue with each name, HeaderRequestID, HeaderIdentity if Authenticate
-// returned one, "traceparent", and those that ForwardHeaders names. No other headers are sent, in
-// particular no cookies and no Authorization. Callers cannot set the gateway's headers.
+// returned one, the trace ("traceparent", "tracestate", "baggage"), and those that ForwardHeaders
+// names. No other headers are sent, in particular no cookies and no Authorization. Callers cannot set
+// the gateway's headers. An invalid trace is replaced by a new one. A tracestate above 512 bytes and
+// baggage above 8 KiB are left out.
 //
 // The service sets the reply's status, headers and content type (see Response, Answer). Without a
 // status it is 200, or 204 without a body. With Authenticate, cookies or Authorization the reply is
@@ -157,6 +160,11 @@ func (e *Endpoint) Validate() error { return e.err }
 
 // ServeHTTP answers one request.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if t := flow.TracerOf(r.Context()); t != nil {
+		var end func()
+		w, r, end = e.trace(t, w, r)
+		defer end()
+	}
 	in := incoming{http: r, id: requestID(r.Header), forward: e.cfg.forward}
 	defer in.release()
 	w.Header()["X-Request-Id"] = in.value(0, in.id)
@@ -234,6 +242,13 @@ func (in *incoming) headers(constant flow.Headers) flow.Headers {
 	if in.identity != "" {
 		add(gateways.HeaderIdentity, in.identity)
 	}
-	add(wire.Traceparent, traceOf(r.Header))
+	parent, state := traceOf(r.Header)
+	add(wire.Traceparent, parent)
+	if state != "" {
+		add(wire.Tracestate, state)
+	}
+	if baggage := traces.Printable(r.Header["Baggage"], traces.MaxBaggage); baggage != "" {
+		add(wire.Baggage, baggage)
+	}
 	return h
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -116,14 +117,17 @@ func (in *incoming) answer(ctx context.Context, q *request) reply {
 		q.data = []byte("null")
 	}
 	var err error
+	ctx, trace, span := in.traceCall(ctx, q)
+	defer traces.End(span, &err)
+	headers := append(in.headers(), trace...)
 	last := reply{Kind: "reply", ID: q.id}
 	if q.stream {
 		last.Kind = "end"
-		err = in.parts(ctx, q)
+		err = in.parts(ctx, q, headers)
 	} else {
 		var got gateways.Response
 		got, err = in.s.hub.cfg.Calls.Do(ctx, gateways.Request{
-			Type: q.typ, Body: q.data, ContentType: "application/json", Headers: in.headers(),
+			Type: q.typ, Body: q.data, ContentType: "application/json", Headers: headers,
 		})
 		if err == nil {
 			last.Data, err = asJSON(&got)
@@ -137,9 +141,9 @@ func (in *incoming) answer(ctx context.Context, q *request) reply {
 }
 
 // parts forwards a streamed answer at the pace of the client.
-func (in *incoming) parts(ctx context.Context, q *request) error {
+func (in *incoming) parts(ctx context.Context, q *request, headers flow.Headers) error {
 	var opts []gateways.CallOption
-	for _, h := range in.headers() {
+	for _, h := range headers {
 		opts = append(opts, gateways.Header(h.Name, h.Value))
 	}
 	ask := gateways.Stream[json.RawMessage, json.RawMessage](in.s.hub.cfg.Calls, q.typ, opts...)

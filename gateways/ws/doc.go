@@ -102,6 +102,10 @@
 //	{"kind":"gap","from":"1732…-0","to":"1733…-0","missed":12}      missed is left out if it is not known
 //	{"kind":"bye","code":"closing","message":"…"}                   before the server shuts down
 //
+// A send or a call may have the members "traceparent", "tracestate" (up to 512 bytes) and "baggage" (up
+// to 8 KiB) of the W3C. Then the message or the request belongs to that trace. An invalid traceparent
+// is ignored. Messages to sockets carry no trace.
+//
 // A send or a join without an id is answered only by an error. An error carries the id of the
 // frame, wherever the id stands in it, unless the JSON is broken before the id, or the id is too
 // long. The codes of errors are bad_frame, bad_cursor, hello_first, too_many_rooms, not_joined,

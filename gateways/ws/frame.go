@@ -10,7 +10,9 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/strictjson"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 )
 
 // request is a frame of a client.
@@ -26,7 +28,11 @@ type request struct {
 	rooms   []string
 	timeout int  // ms
 	stream  bool // of a call: many values
+	trace   trace
 }
+
+// trace is the trace that a send or a call belongs to, as its client sent it.
+type trace struct{ parent, state, baggage string }
 
 // Kinds of frames that clients send.
 const (
@@ -93,6 +99,12 @@ func parse(b []byte) (q request, wrong *fault) {
 			return text(name, value, &q.cursor, maxName)
 		case "resume":
 			return text(name, value, &q.resume, maxToken)
+		case flow.HeaderTraceparent:
+			return text(name, value, &q.trace.parent, traces.MaxTraceparent)
+		case flow.HeaderTracestate:
+			return text(name, value, &q.trace.state, traces.MaxTracestate)
+		case flow.HeaderBaggage:
+			return text(name, value, &q.trace.baggage, traces.MaxBaggage)
 		case "data":
 			q.data = bytes.Clone(value)
 			return nil

@@ -45,7 +45,8 @@ type hubRun struct {
 // inboxEvent is an event of a socket on its way to the stream of the workers.
 type inboxEvent struct {
 	Event[[]byte]
-	id string // of the message; "" if the client sent none
+	id    string       // of the message; "" if the client sent none
+	trace flow.Headers // that it belongs to; may be nil
 }
 
 // inboxSize is how many events of sockets may wait to be written. Each socket has at most one,
@@ -107,14 +108,18 @@ func (r *hubRun) openInbox(ctx context.Context) (err error) {
 		MaxLen: h.cfg.MaxLen,
 		Tuning: h.cfg.inboxTuning(),
 		Wait:   h.cfg.Wait,
+
+		HeadersFor: func(m flow.Message[inboxEvent]) flow.Headers { return m.Value.trace },
 	}
 	if h.cfg.DedupeWindow > 0 {
 		out.DedupeWindow = h.cfg.DedupeWindow
 		out.IDFor = func(m flow.Message[inboxEvent]) string { return m.Value.id }
 	}
-	from, inbox := source.Queue[inboxEvent](inboxSize, flow.Name("said"))
+	untraced := flow.Traits{Untraced: true} // the sockets make the spans
+	from, inbox := source.Queue[inboxEvent](inboxSize, flow.Name("said"), untraced)
 	r.inbox = inbox
-	g := flow.New("inbox of "+h.name, flow.To(from, sink.Stream(h.rdb, out, flow.Name("in"))), flow.Log(h.cfg.Log))
+	to := sink.Stream(h.rdb, out, flow.Name("in"), untraced)
+	g := flow.New("inbox of "+h.name, flow.To(from, to), flow.Log(h.cfg.Log))
 	r.writes, err = g.Start(context.WithoutCancel(ctx))
 	return err
 }

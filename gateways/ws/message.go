@@ -73,6 +73,8 @@ func (f messageFormat[T]) Encode(
 		Type:           v.Type,
 		Key:            string(v.To),
 		Traceparent:    e.Traceparent,
+		Tracestate:     e.Tracestate,
+		Baggage:        e.Baggage,
 		MaybeDuplicate: e.MaybeDuplicate,
 		Headers:        e.Headers[:0],
 	}

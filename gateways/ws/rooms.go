@@ -12,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+	"github.com/streamerson/streamerson-go/gateways/internal/traces"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/source"
@@ -171,7 +172,11 @@ func (in *incoming) send(q *request) *fault {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.hub.cfg.SendTimeout)
 	defer cancel()
-	if f := writeFault(q.id, s.run.inbox.Deliver(ctx, e)); f != nil {
+	var span flow.Span
+	e.trace, span = in.traceSend(ctx, q)
+	err := s.run.inbox.Deliver(ctx, e)
+	traces.End(span, &err)
+	if f := writeFault(q.id, err); f != nil {
 		return f
 	}
 	s.hub.stats.said.Add(1)

@@ -63,10 +63,18 @@ func PassOn(ctx context.Context, headers flow.Headers) context.Context {
 	return context.WithValue(ctx, PassKey{}, headers)
 }
 
-// Passed adds to headers what the context passes on. It does not modify the slice.
+// passed are the headers that are passed on, those of the trace first.
+var passed = [...]string{wire.Traceparent, wire.Tracestate, wire.Baggage, wire.RequestID, wire.Identity}
+
+// Passed adds to headers what the context passes on. It does not modify the slice. Headers with a
+// traceparent get nothing of another trace.
 func Passed(ctx context.Context, headers flow.Headers) flow.Headers {
 	from, _ := ctx.Value(PassKey{}).(flow.Headers)
-	for _, name := range [...]string{wire.Traceparent, wire.RequestID, wire.Identity} {
+	names := passed[:]
+	if _, own := headers.Get(wire.Traceparent); own {
+		names = passed[3:]
+	}
+	for _, name := range names {
 		if v, has := from.Get(name); has {
 			if _, own := headers.Get(name); !own {
 				headers = append(slices.Clip(headers), flow.Header{Name: name, Value: v})

@@ -11,7 +11,9 @@ import (
 
 // Names of headers that calls pass on.
 const (
-	Traceparent = "traceparent"
+	Traceparent = flow.HeaderTraceparent
+	Tracestate  = flow.HeaderTracestate
+	Baggage     = flow.HeaderBaggage
 	RequestID   = "request-id"
 	Identity    = "identity"
 )
@@ -31,6 +33,10 @@ func PutHeaders(e *redisio.Envelope, headers flow.Headers) {
 		switch {
 		case h.Name == Traceparent:
 			e.Traceparent = h.Value
+		case h.Name == Tracestate:
+			e.Tracestate = h.Value
+		case h.Name == Baggage:
+			e.Baggage = h.Value
 		case h.Name != "" && h.Name[0] != ':':
 			e.Headers = append(e.Headers, redisio.Header(h))
 		}
