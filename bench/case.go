@@ -61,11 +61,11 @@ type Implementation struct {
 
 // Cases returns all cases, in the order in which they run.
 func Cases() []Case {
-	return append([]Case{
+	return slices.Concat([]Case{
 		maps(), stages(), async(), workers(),
 		produce(), consume(), transform(), latency(), calls(1), calls(64), calls(512), overHTTP(64), memory(),
 		overload(),
-	}, growths()...)
+	}, growths(), operatorCases())
 }
 
 // Select returns the cases with these names. "all" selects all but the explicit ones. "inproc"

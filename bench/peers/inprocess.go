@@ -32,21 +32,11 @@ func inProcessOf(c bench.Case) []bench.Implementation {
 		all[1].About, all[1].Run = "destel/rill: Map with four goroutines, unordered", rillOf(c.Chain, 4)
 		return all[:2]
 	}
-	return nil
+	return operatorOf(c)
 }
 
 func goStreams(chain []bench.Step, parallel int) func(context.Context, *bench.Trial) error {
-	return func(_ context.Context, t *bench.Trial) error {
-		in, out := make(chan any), make(chan any)
-		go func() { // ends when all numbers are read
-			defer close(in)
-			for v := range t.N {
-				in <- v
-			}
-		}()
-		var src interface {
-			Via(streams.Flow) streams.Flow
-		} = extension.NewChanSource(in)
+	return goStreamsThrough(func(src streams.Source) streams.Flow {
 		var last streams.Flow
 		for _, s := range chain {
 			if s.Apply != nil {
@@ -56,6 +46,21 @@ func goStreams(chain []bench.Step, parallel int) func(context.Context, *bench.Tr
 			}
 			src = last
 		}
+		return last
+	})
+}
+
+// goStreamsThrough sends the numbers through flows.
+func goStreamsThrough(flows func(streams.Source) streams.Flow) func(context.Context, *bench.Trial) error {
+	return func(_ context.Context, t *bench.Trial) error {
+		in, out := make(chan any), make(chan any)
+		go func() { // ends when all numbers are read
+			defer close(in)
+			for v := range t.N {
+				in <- v
+			}
+		}()
+		last := flows(extension.NewChanSource(in))
 		go last.To(extension.NewChanSink(out)) // closes out
 		for v := range out {
 			t.Got.AddInt(v.(int))
@@ -64,13 +69,10 @@ func goStreams(chain []bench.Step, parallel int) func(context.Context, *bench.Tr
 	}
 }
 
+type tries = <-chan rill.Try[int]
+
 func rillOf(chain []bench.Step, parallel int) func(context.Context, *bench.Trial) error {
-	return func(_ context.Context, t *bench.Trial) error {
-		in := rill.Generate(func(send func(int), _ func(error)) {
-			for v := range t.N {
-				send(v)
-			}
-		})
+	return rillThrough(func(in tries) tries {
 		for _, s := range chain {
 			if s.Apply != nil {
 				in = rill.Map(in, parallel, func(v int) (int, error) { return s.Apply(v), nil })
@@ -78,26 +80,52 @@ func rillOf(chain []bench.Step, parallel int) func(context.Context, *bench.Trial
 				in = rill.Filter(in, parallel, func(v int) (bool, error) { return s.Keep(v), nil })
 			}
 		}
-		return rill.ForEach(in, 1, func(v int) error {
+		return in
+	})
+}
+
+// rillThrough sends the numbers through a pipeline of channels.
+func rillThrough(pipeline func(tries) tries) func(context.Context, *bench.Trial) error {
+	return func(_ context.Context, t *bench.Trial) error {
+		in := rill.Generate(func(send func(int), _ func(error)) {
+			for v := range t.N {
+				send(v)
+			}
+		})
+		return rill.ForEach(pipeline(in), 1, func(v int) error {
 			t.Got.AddInt(v)
 			return nil
 		})
 	}
 }
 
+type ints = ro.Observable[int]
+
 func roOf(chain []bench.Step) func(context.Context, *bench.Trial) error {
-	return func(_ context.Context, t *bench.Trial) error {
-		first := chain[0] // a map in both cases
-		src := ro.Map(func(v int64) int { return first.Apply(int(v)) })(ro.Range(0, int64(t.N)))
-		for _, s := range chain[1:] {
+	return roThrough(func(src ints) ints {
+		for _, s := range chain {
 			if s.Apply != nil {
 				src = ro.Map(s.Apply)(src)
 			} else {
 				src = ro.Filter(s.Keep)(src)
 			}
 		}
+		return src
+	})
+}
+
+// roThrough sends the numbers through observables.
+func roThrough(observe func(ints) ints) func(context.Context, *bench.Trial) error {
+	return func(_ context.Context, t *bench.Trial) error {
+		numbers := ro.NewUnsafeObservable(func(to ro.Observer[int]) ro.Teardown {
+			for v := range t.N {
+				to.Next(v)
+			}
+			to.Complete()
+			return nil
+		})
 		var failed error
-		src.Subscribe(ro.NewObserver(t.Got.AddInt, func(err error) { failed = err }, func() {})).Wait()
+		observe(numbers).Subscribe(ro.NewObserver(t.Got.AddInt, func(err error) { failed = err }, func() {})).Wait()
 		return failed
 	}
 }

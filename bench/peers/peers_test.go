@@ -34,7 +34,7 @@ func TestPeers(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	cases, err := selected("all", nats)
+	cases, err := selected("all,op", nats)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,7 +107,7 @@ func usage(w io.Writer, set *flag.FlagSet) {
 		`bench compares the framework with hand-written code that does the same work: in one run, alternating, with
 checked results. Compare the ratios to the reference; absolute rates vary with the machine and its load.
 
-  go run ./bench/cmd/bench                              all cases but memory, overload and growth
+  go run ./bench/cmd/bench                              all cases but memory, overload, growth and op
   go run ./bench/cmd/bench -case inproc,produce -reps 9 some of them, more often
   go run ./bench/cmd/bench -case consume -payload 100,1024 -json
   go run ./bench/cmd/bench -case memory -n 10000000     heap and resident memory of a long run
