@@ -20,6 +20,7 @@ require (
 	github.com/alicebob/miniredis/v2 v2.40.0 // the in-process server of redisio/embedded
 	github.com/chromedp/cdproto v0.159.0 // with chromedp
 	github.com/chromedp/chromedp v0.23.0 // pages of the examples in a real browser
+	github.com/creack/pty v1.1.24 // streams top in a pseudo-terminal
 	github.com/google/go-cmp v0.7.0
 	github.com/rs/zerolog v1.35.1 // logs of the examples, for people; the library takes any *slog.Logger
 	go.uber.org/goleak v1.3.0
@@ -27,6 +28,12 @@ require (
 
 // For users of gateways/metrics only.
 require github.com/prometheus/client_golang v1.23.2 // the collector; the client that programs expose metrics with
+
+// For users of the command streams only.
+require (
+	golang.org/x/sys v0.50.0 // escape sequences in the console of Windows
+	golang.org/x/term v0.48.0 // streams top: the keyboard and the size of the window
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -40,6 +47,5 @@ require (
 	github.com/yuin/gopher-lua v1.1.1 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	google.golang.org/protobuf v1.36.8 // indirect
 )

@@ -37,9 +37,9 @@ var aclCommand = command{
 		"  -hub HUBS        appends the messages of sockets, reads and appends the messages for them, and stores\n" +
 		"                   the secret of the sessions. A hub with Calls also needs -client with their topic.\n" +
 		"                   Its workers need -read {hub}:in -group workers -write {hub}:out -max-len -max-bytes.\n\n" +
-		"-service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect and -repair accept\n" +
-		"several names, separated by commas; the other flags apply to all of them. Readers warn of a server that\n" +
-		"evicts streams if they may use INFO, which this command does not grant.",
+		"-service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect, -top and -repair\n" +
+		"accept several names, separated by commas; the other flags apply to all of them. Readers warn of a\n" +
+		"server that evicts streams if they may use INFO, which this command does not grant.",
 	examples: []string{
 		"acl -user billing -read orders -group billing -write invoices | redis-cli",
 		"acl -user shipping -read orders -group shipping -dead orders:lost -cluster",
@@ -78,6 +78,7 @@ var (
 		{"ticks", "`STREAMS` to which a clock writes ticks"},
 		{"dedupe", "`PREFIXES` of dedupe stores"},
 		{"inspect", "`PATTERNS` of streams that the user may inspect with this program"},
+		{"top", "`APPS` that the user may watch with top: Config.App of gateways/inspect"},
 		{"repair", "`PATTERNS` of streams that the user may repair with this program"},
 	}
 	aclSwitches = [][2]string{
@@ -120,7 +121,7 @@ func (a aclFlags) print(c *call) error {
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
 			"no rights: give -service, -client, -hub, -read, -tail, -range, -write, " +
-				"-ticks, -dedupe, -inspect or -repair",
+				"-ticks, -dedupe, -inspect, -top or -repair",
 		)
 	}
 	if a.on("cluster") {
@@ -185,6 +186,9 @@ func (a aclFlags) access() (all redisio.Access, err error) {
 	}
 	if a.text("inspect") != "" || a.text("repair") != "" {
 		all = all.And(admin.AccessToInspect(a.names("inspect")...))
+	}
+	for _, app := range a.names("top") {
+		all = all.And(accessToTop(app))
 	}
 	if a.text("repair") != "" {
 		all = all.And(admin.AccessToRepair(a.names("repair")...))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/term"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
@@ -45,8 +46,8 @@ type command struct {
 
 // commands returns all commands, in the order of the help.
 func commands() []command {
-	return []command{lsCommand, groupsCommand, lagCommand, pendingCommand, peekCommand, tailCommand,
-		produceCommand, scheduleListCommand, scheduleCancelCommand,
+	return []command{lsCommand, groupsCommand, topCommand, lagCommand, pendingCommand, peekCommand,
+		tailCommand, produceCommand, scheduleListCommand, scheduleCancelCommand,
 		deadListCommand, deadShowCommand, deadReplayCommand, deadDropCommand,
 		resetCommand, reapCommand, trimCommand, aclCommand, doctorCommand}
 }
@@ -60,6 +61,7 @@ type call struct {
 	out  *printer
 	err  io.Writer
 	in   *bufio.Reader
+	std  stdio // as the process has them
 
 	terminal bool // in is a terminal
 }
@@ -162,6 +164,7 @@ func (cmd command) do(ctx context.Context, do func(*call) error, pos []string, g
 		out:  newPrinter(std.out, g.json, std.zone),
 		err:  &locked{w: std.err},
 		in:   bufio.NewReader(std.in),
+		std:  std,
 
 		terminal: isTerminal(std.in),
 	}
@@ -199,11 +202,7 @@ func connect(ctx context.Context, url string) (redis.UniversalClient, error) {
 
 func isTerminal(in io.Reader) bool {
 	f, ok := in.(*os.File)
-	if !ok {
-		return false
-	}
-	about, err := f.Stat()
-	return err == nil && about.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // find takes a command's name, of one or two words, from the front of args.

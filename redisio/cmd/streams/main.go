@@ -10,6 +10,7 @@
 //	streams tail orders -json                   the last entries, then new ones
 //	streams produce orders '{"sku":"tea"}'      write entries, from arguments or standard input
 //	streams schedule list reminders             entries to be written later
+//	streams top                                 the graphs of an application as they run
 //	streams dead list orders:dead -stage price  the dead letters of a stage
 //	streams dead replay orders:dead -all        write them back to their streams
 //	streams reset orders billing -to 2h -dry-run
@@ -37,8 +38,8 @@
 //	look:   +ping +time +scan +exists +xlen +xrange +xrevrange +xread +xpending +xinfo
 //	change: +eval +type +xadd +xdel +xack +xclaim +xgroup +xtrim +watch +unwatch +multi +exec
 //
-// Commands produce, tail -group and schedule need the rights that acl -write, -read and -write -later
-// print.
+// Command top also needs +get and +zrevrange, see acl -top. Commands produce, tail -group and schedule
+// need the rights that acl -write, -read and -write -later print.
 //
 // The roles of acl are those of package gateways: -service TOPIC, -client TOPIC and -hub HUB. Clients
 // with a user each can't read the requests of others, nor their replies. A client uses mailboxes

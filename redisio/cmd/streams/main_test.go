@@ -26,7 +26,16 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
+// helpers are what a child process of a test does: helpEnv names one.
+var helpers = make(map[string]func())
+
+const helpEnv = "STREAMS_TEST_HELPER"
+
 func TestMain(m *testing.M) {
+	if help := os.Getenv(helpEnv); help != "" { // this process is the command in a terminal
+		helpers[help]()
+		return
+	}
 	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
 }
 
