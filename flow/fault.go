@@ -15,6 +15,8 @@ type Fault struct {
 	Meta  Meta          // of the message
 	After time.Duration // of a nack: the delay before the source delivers again
 
+	undecodable bool // the source could not decode the entry
+
 	final bool // a retry is impossible, because the message did not reach a handler
 }
 
@@ -182,7 +184,8 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 		la.nack(l)
 		return false, 0
 	}
-	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: meta.meta(), final: s.final}
+	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: meta.meta(), final: s.final,
+		undecodable: s.st.node.kind == kindSource}
 	if verdictIs(err, ActDrop) { // Skip is intended, so it is not reported
 		s.st.ended[Dropped].Add(1)
 		l.release(Dropped, f, &la.dirty)
@@ -206,7 +209,7 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 // tellFault adds a fault to the counters, the recent events and the message's span, calls the hook and
 // logs it.
 func (st *stageRun) tellFault(l lease, f *Fault, d Decision) {
-	st.faults.Add(1)
+	st.countFault(f)
 	st.run.recent.faulted(f, d)
 	if st.run.tracer != nil {
 		if span := l.span(); span != nil {

@@ -132,6 +132,8 @@ type StageSnapshot struct {
 	Dead     uint64 `json:"dead"`
 	Restarts uint64 `json:"restarts"`
 	Workers  int    `json:"workers"`
+	// FaultKinds are the Faults by kind. A kind that has not occurred is missing.
+	FaultKinds map[FaultKind]uint64 `json:"fault_kinds,omitempty"`
 	// Counts are what its Reader or Writer counts, by name: see Counter.
 	Counts map[string]uint64 `json:"counts,omitempty"`
 
@@ -202,9 +204,10 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	busy, calls := r.measure()
 	for _, n := range r.graph.nodes {
 		st := r.stages[n]
+		faults, kinds := st.faultCounts()
 		s.Stages = append(s.Stages, StageSnapshot{
 			Name: st.name, Kind: n.kind.String(), In: st.in.Load(), Out: st.out.Load(),
-			Faults: st.faults.Load(), Retries: st.retries.Load(), Dropped: st.ended[Dropped].Load(),
+			Faults: faults, FaultKinds: kinds, Retries: st.retries.Load(), Dropped: st.ended[Dropped].Load(),
 			Nacked: st.ended[Nacked].Load(), Dead: st.ended[Dead].Load(), Restarts: st.restarts.Load(),
 			Busy: busy[st], Blocked: blocked[n], Retrying: st.retrying.sum(),
 			Workers: n.workers, Counts: st.extra.sum(),

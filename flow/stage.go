@@ -25,7 +25,8 @@ type stageRun struct {
 
 // stageCounts are the counters of a stage for snapshots.
 type stageCounts struct {
-	in, out, faults, retries, restarts atomic.Uint64
+	in, out, retries, restarts atomic.Uint64
+	faults                     [len(faultKinds)]atomic.Uint64
 
 	ended [len(outcomeNames)]atomic.Uint64 // messages that the stage has given up
 }
