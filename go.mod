@@ -23,11 +23,15 @@ require (
 	github.com/creack/pty v1.1.24 // streams top in a pseudo-terminal
 	github.com/google/go-cmp v0.7.0
 	github.com/rs/zerolog v1.35.1 // logs of the examples, for people; the library takes any *slog.Logger
+	github.com/tidwall/gjson v1.19.0 // gateways/scale: how KEDA reads its answer
 	go.uber.org/goleak v1.3.0
 )
 
 // For users of gateways/metrics only.
-require github.com/prometheus/client_golang v1.23.2 // the collector; the client that programs expose metrics with
+require (
+	github.com/prometheus/client_golang v1.23.2 // the collector; the client that programs expose metrics with
+	github.com/prometheus/client_model v0.6.2 // what it sends
+)
 
 // For users of the command streams only.
 require (
@@ -41,9 +45,10 @@ require (
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
-	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.66.1 // indirect
 	github.com/prometheus/procfs v0.16.1 // indirect
+	github.com/tidwall/match v1.1.1 // indirect
+	github.com/tidwall/pretty v1.2.0 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect

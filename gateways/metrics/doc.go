@@ -29,7 +29,9 @@
 //     counts runs that gave up, and the log says why.
 //  2. Does it settle anything? See the rate of streamerson_source_settled_entries_total. If it is 0
 //     and streamerson_source_oldest_unsettled_seconds grows, a handler hangs or retries for ever:
-//     streamerson_stage_retries_total and streamerson_stage_faults_total name the stage.
+//     streamerson_stage_retries_total and streamerson_stage_faults_total name the stage. The label
+//     kind of the faults is error, panic, timeout, rejected, postponed, permanent or undecodable. A
+//     kind other than error appears with its first fault.
 //  3. Are the credits used up? If streamerson_source_in_flight_entries is near
 //     streamerson_source_in_flight_limit_entries, or streamerson_source_free_bytes is near 0, the
 //     source waits for the graph: go on with 4. If not, the source waits for Redis: see 6.

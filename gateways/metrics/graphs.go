@@ -197,15 +197,10 @@ func collectSource(g string, s *flow.SourceSnapshot, ended bool, to *samples) {
 }
 
 func (r *run) collectStage(g string, s *flow.StageSnapshot, to *samples) {
-	to.put(stageInfo, 1, g, s.Name, s.Kind)
 	to.put(stageWorkers, float64(s.Workers), g, s.Name)
 	to.count(stageIn, s.In, g, s.Name)
 	to.count(stageOut, s.Out, g, s.Name)
-	to.count(stageFaults, s.Faults, g, s.Name)
 	to.count(stageRetries, s.Retries, g, s.Name)
-	to.count(stageEnded, s.Dropped, g, s.Name, "dropped")
-	to.count(stageEnded, s.Nacked, g, s.Name, "nacked")
-	to.count(stageEnded, s.Dead, g, s.Name, "dead")
 	to.count(stageRestarts, s.Restarts, g, s.Name)
 	to.put(stageBlocked, seconds(s.Blocked), g, s.Name)
 	to.put(stageRetrying, seconds(s.Retrying), g, s.Name)
@@ -213,6 +208,16 @@ func (r *run) collectStage(g string, s *flow.StageSnapshot, to *samples) {
 		r.busy[s.Name] = max(r.busy[s.Name], *s.Busy)
 		to.put(stageBusy, seconds(r.busy[s.Name]), g, s.Name)
 	}
+	to.put(stageInfo, 1, g, s.Name, s.Kind)
+	to.count(stageFaults, s.FaultKinds[flow.FaultError], g, s.Name, string(flow.FaultError)) // from the start
+	for kind, n := range s.FaultKinds {
+		if kind != flow.FaultError {
+			to.count(stageFaults, n, g, s.Name, string(kind))
+		}
+	}
+	to.count(stageEnded, s.Dropped, g, s.Name, "dropped")
+	to.count(stageEnded, s.Nacked, g, s.Name, "nacked")
+	to.count(stageEnded, s.Dead, g, s.Name, "dead")
 	for event, n := range s.Counts {
 		to.count(stageEvents, n, g, s.Name, event)
 	}

@@ -94,6 +94,31 @@ streamerson_client_call_duration_seconds_count{kind="call",outcome="answered",to
 streamerson_hub_opened_sockets_total{hub="h"} 0`, s.Topic)
 }
 
+// Faults are counted by kind. Names that are not text are shown, and merged if they look alike.
+func TestFaultsByKind(t *testing.T) {
+	e := expose(t)
+	for _, name := range []string{"broken\xff", "broken\xfe"} {
+		to := sink.Func(func(_ context.Context, n int) error {
+			switch n {
+			case 1:
+				panic("no")
+			case 2:
+				return fmt.Errorf("ask: %w", context.DeadlineExceeded)
+			}
+			return errors.New("no")
+		}, flow.Name("to"))
+		g := flow.New(name, flow.To(source.Of(1, 2, 3, 4), to, flow.OnFault(flow.Drop)), flow.Log(quiet))
+		if err := g.Run(e.set.Watch(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has(t, e.numbers(t), `
+streamerson_stage_faults_total{graph="broken�",kind="error",stage="of"} 0
+streamerson_stage_faults_total{graph="broken�",kind="error",stage="to"} 4
+streamerson_stage_faults_total{graph="broken�",kind="panic",stage="to"} 2
+streamerson_stage_faults_total{graph="broken�",kind="timeout",stage="to"} 2`)
+}
+
 var quiet = slog.New(slog.DiscardHandler)
 
 // The counters of a graph never go down, however often it is started again between two scrapes.
@@ -121,6 +146,7 @@ streamerson_source_read_entries_total{graph="again",stage="of"} 2`)
 streamerson_source_read_entries_total{graph="again",stage="of"} 26
 streamerson_graph_starts_total{graph="again"} 13
 streamerson_stage_failed_messages_total{graph="again",outcome="dropped",stage="to"} 24
+streamerson_stage_faults_total{graph="again",kind="error",stage="to"} 24
 streamerson_source_settled_entries_total{graph="again",outcome="acked",stage="of"} 2
 streamerson_source_settled_entries_total{graph="again",outcome="dropped",stage="of"} 24
 streamerson_graph_state{graph="again",state="ended"} 1`)
@@ -199,8 +225,8 @@ streamerson_graph_state{graph="many",state="active"} 1`)
 
 // A program that does not import this package links nothing of Prometheus.
 func TestOthersDoNotLinkPrometheus(t *testing.T) {
-	list := exec.Command("go", "list", "-deps", "../../examples/hello", "../../examples/wordcount", "..", "../parts",
-		"../scale", "../ws", "../sse", "../app")
+	list := exec.Command("go", "list", "-deps", "..", "../parts", "../scale", "../ws", "../sse", "../app", "../inspect",
+		"../../redisio/cmd/streams", "../../operators", "../../source", "../../sink")
 	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)

@@ -2,29 +2,61 @@ package metrics
 
 import (
 	"math"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // metric is a family of numbers. Parts with the same labels are merged.
 type metric struct {
+	*scope
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
 	merge func(a, b float64) float64
 }
 
+// scope is the labels of some metrics.
+type scope struct {
+	names   []string
+	order   []int // of each label, its place among the sorted ones
+	metrics int   // how many have it
+}
+
 // family are the metrics of one kind of part: they share a prefix and labels.
 type family struct {
 	prefix string
-	labels []string
+	*scope
 }
 
 // all has each metric, for Describe.
 var all []*prometheus.Desc
 
+func familyOf(prefix string, labels ...string) family { return family{prefix, scopeOf(labels)} }
+
+func scopeOf(labels []string) *scope {
+	s := &scope{names: labels, order: make([]int, len(labels))}
+	sorted := slices.Sorted(slices.Values(labels))
+	for i, name := range labels {
+		s.order[i] = slices.Index(sorted, name)
+	}
+	return s
+}
+
+// metric makes a metric, with more labels than others of its family.
+func (f family) metric(
+	name, help string, more []string, kind prometheus.ValueType, merge func(a, b float64) float64,
+) *metric {
+	m := &metric{scope: f.scope, kind: kind, merge: merge}
+	if len(more) > 0 {
+		m.scope = scopeOf(slices.Concat(f.names, more))
+	}
+	m.metrics++
+	m.desc = f.desc(name, help, more)
+	return m
+}
+
 func (f family) desc(name, help string, more []string) *prometheus.Desc {
-	labels := append(f.labels[:len(f.labels):len(f.labels)], more...)
-	d := prometheus.NewDesc("streamerson_"+f.prefix+"_"+name, help, labels, nil)
+	d := prometheus.NewDesc("streamerson_"+f.prefix+"_"+name, help, slices.Concat(f.names, more), nil)
 	all = append(all, d)
 	return d
 }
@@ -33,32 +65,32 @@ func sum(a, b float64) float64 { return a + b }
 
 // total is a counter.
 func (f family) total(name, help string, more ...string) *metric {
-	return &metric{f.desc(name+"_total", help, more), prometheus.CounterValue, sum}
+	return f.metric(name+"_total", help, more, prometheus.CounterValue, sum)
 }
 
 // now is a gauge whose parts are added up.
 func (f family) now(name, help string, more ...string) *metric {
-	return &metric{f.desc(name, help, more), prometheus.GaugeValue, sum}
+	return f.metric(name, help, more, prometheus.GaugeValue, sum)
 }
 
 // most is a gauge of which the largest part counts, and least one of which the smallest does.
 func (f family) most(name, help string, more ...string) *metric {
-	return &metric{f.desc(name, help, more), prometheus.GaugeValue, math.Max}
+	return f.metric(name, help, more, prometheus.GaugeValue, math.Max)
 }
 
 func (f family) least(name, help string, more ...string) *metric {
-	return &metric{f.desc(name, help, more), prometheus.GaugeValue, math.Min}
+	return f.metric(name, help, more, prometheus.GaugeValue, math.Min)
 }
 
 var (
-	graphs      = family{"graph", []string{"graph"}}
+	graphs      = familyOf("graph", "graph")
 	graphState  = graphs.now("state", "Graphs of this name in the state.", "state")
 	graphReady  = graphs.least("ready", "1 if the graph works and its sources have their backends, else 0.")
 	graphUptime = graphs.most("uptime_seconds", "Time since the graph was started.")
 	graphStarts = graphs.total("starts", "Starts of the graph in this process.")
 	graphFails  = graphs.total("failures", "Runs that ended because a stage failed too often.")
 
-	sources         = family{"source", []string{"graph", "stage"}}
+	sources         = familyOf("source", "graph", "stage")
 	sourceRead      = sources.total("read_entries", "Entries read.")
 	sourceSettled   = sources.total("settled_entries", "Entries settled, by outcome: dead are dead letters.", "outcome")
 	sourceLost      = sources.total("lost_leases", "Entries that lost their lease before they settled.")
@@ -71,12 +103,12 @@ var (
 	sourcePending   = sources.most("pending_entries", "Entries that the whole group has read and not settled.")
 	sourcePaused    = sources.most("paused", "1 if the source is paused, else 0.")
 
-	stages        = family{"stage", []string{"graph", "stage"}}
+	stages        = familyOf("stage", "graph", "stage")
 	stageInfo     = stages.most("info", "1. The kind of the stage is a label.", "kind")
 	stageWorkers  = stages.now("workers", "Goroutines that may work for the stage at once.")
 	stageIn       = stages.total("received_messages", "Messages that came into the stage.")
 	stageOut      = stages.total("emitted_messages", "Messages that the stage passed on. For sinks: written.")
-	stageFaults   = stages.total("faults", "Failed tries to handle a message.")
+	stageFaults   = stages.total("faults", "Failed tries to handle a message, by kind.", "kind")
 	stageRetries  = stages.total("retries", "Tries again after a fault.")
 	stageEnded    = stages.total("failed_messages", "Messages that the stage gave up, by outcome.", "outcome")
 	stageRestarts = stages.total("restarts", "Restarts of the stage after an error or a panic.")
@@ -85,7 +117,7 @@ var (
 	stageRetrying = stages.total("retrying_seconds", "Time waited before tries again.")
 	stageEvents   = stages.total("events", "What readers and writers count, such as reconnects and late_acks.", "event")
 
-	edges        = family{"edge", []string{"graph", "from", "to"}}
+	edges        = familyOf("edge", "graph", "from", "to")
 	edgeMessages = edges.total("messages", "Messages sent over the edge.")
 	edgeChunks   = edges.total("chunks", "Chunks sent over the edge.")
 	edgeQueued   = edges.now("queued_chunks", "Chunks that wait.")
@@ -94,17 +126,17 @@ var (
 )
 
 var (
-	services        = family{"service", []string{"topic"}}
+	services        = familyOf("service", "topic")
 	serviceRequests = services.total("requests", "Requests, by outcome.", "outcome")
 	serviceDropped  = services.total("dropped_replies", "Replies dropped because a client's mailbox was full.")
 
-	clients       = family{"client", []string{"topic"}}
+	clients       = familyOf("client", "topic")
 	clientWaiting = clients.now("waiting_calls", "Calls that wait for a reply.")
 	clientCalls   = clients.total("calls", "Calls, by kind and outcome.", "kind", "outcome")
 	clientLatency = clients.desc("call_duration_seconds", "How long calls took, by kind and outcome.",
 		[]string{"kind", "outcome"})
 
-	hubs         = family{"hub", []string{"hub"}}
+	hubs         = familyOf("hub", "hub")
 	hubSockets   = hubs.now("sockets", "Open sockets.")
 	hubRooms     = hubs.now("rooms", "Rooms that sockets of this process have joined.")
 	hubOpened    = hubs.total("opened_sockets", "Sockets opened.")
@@ -120,12 +152,12 @@ var (
 	hubGaps      = hubs.total("gaps", "Gaps reported to clients.")
 	hubUndecoded = hubs.total("undecoded_entries", "Entries of the log that could not be decoded.")
 
-	events        = family{"sse", []string{"stream"}}
+	events        = familyOf("sse", "stream")
 	eventClients  = events.now("clients", "Connected clients of server-sent events.")
 	eventStreams  = events.now("streams", "Streams that are read for clients.")
 	eventsRefused = events.total("refused_clients", "Clients answered with 503 because there were too many.")
 	eventsClosed  = events.total("closed_clients", "Clients disconnected, by reason: slow or broken.", "reason")
 
-	routes        = family{"http", []string{"topic", "type", "pattern"}}
+	routes        = familyOf("http", "topic", "type", "pattern")
 	routeRequests = routes.total("requests", "Requests to routes, by outcome.", "outcome")
 )

@@ -1,30 +1,42 @@
 package metrics
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
 // samples are the numbers of parts. Those with the same labels are merged.
+//
+// Idea: a stage has a dozen numbers with the same labels. They share a row, so that a scrape builds
+// the labels once for all of them.
 type samples struct {
-	numbers   map[identity]*number
+	rows      map[identity]*row
+	last      *row // the numbers of a part come one after the other
 	durations map[string]*durations
 }
 
-// identity is what only one number has: its metric and the values of its labels.
+// identity is what only one row has: the names of its labels and their values.
 type identity struct {
-	of     *metric
+	of     *scope
 	labels string
 }
 
+// row is the numbers with the same labels.
+type row struct {
+	of      *scope
+	labels  []string
+	numbers []number
+}
+
 type number struct {
-	of     *metric
-	labels []string
-	value  float64
+	of    *metric
+	value float64
 }
 
 // durations are a histogram.
@@ -34,20 +46,38 @@ type durations struct {
 }
 
 func newSamples() *samples {
-	return &samples{numbers: make(map[identity]*number), durations: make(map[string]*durations)}
+	return &samples{rows: make(map[identity]*row), durations: make(map[string]*durations)}
 }
 
-// put adds a number.
+// put adds a number. It does not keep labels.
 func (s *samples) put(m *metric, v float64, labels ...string) {
+	r := s.last
+	if r == nil || r.of != m.scope || !slices.Equal(r.labels, labels) {
+		r = s.row(m.scope, labels)
+	}
+	for i := range r.numbers {
+		if n := &r.numbers[i]; n.of == m {
+			n.value = m.merge(n.value, v)
+			return
+		}
+	}
+	r.numbers = append(r.numbers, number{m, v})
+}
+
+// row returns the row of some labels.
+func (s *samples) row(of *scope, labels []string) *row {
+	labels = slices.Clone(labels)
 	for i, l := range labels {
 		labels[i] = strings.ToValidUTF8(l, "\uFFFD")
 	}
-	k := identity{m, strings.Join(labels, "\xff")}
-	if n := s.numbers[k]; n != nil {
-		n.value = m.merge(n.value, v)
-		return
+	k := identity{of, strings.Join(labels, "\xff")}
+	r := s.rows[k]
+	if r == nil {
+		r = &row{of: of, labels: labels, numbers: make([]number, 0, of.metrics)}
+		s.rows[k] = r
 	}
-	s.numbers[k] = &number{m, labels, v}
+	s.last = r
+	return r
 }
 
 // count adds a whole number.
@@ -79,24 +109,28 @@ func (s *samples) took(l gateways.Latency, labels ...string) {
 
 // add adds numbers of others.
 func (s *samples) add(other *samples) {
-	for _, n := range other.numbers {
-		s.put(n.of, n.value, n.labels...)
+	for _, r := range other.rows {
+		for _, n := range r.numbers {
+			s.put(n.of, n.value, r.labels...)
+		}
 	}
 }
 
 // keep adds the counters of others, without their gauges.
 func (s *samples) keep(other *samples) {
-	for _, n := range other.numbers {
-		if n.of.kind == prometheus.CounterValue {
-			s.put(n.of, n.value, n.labels...)
+	for _, r := range other.rows {
+		for _, n := range r.numbers {
+			if n.of.kind == prometheus.CounterValue {
+				s.put(n.of, n.value, r.labels...)
+			}
 		}
 	}
 }
 
 // send passes all to a channel of Collect.
 func (s *samples) send(to chan<- prometheus.Metric) {
-	for _, n := range s.numbers {
-		to <- prometheus.MustNewConstMetric(n.of.desc, n.of.kind, n.value, n.labels...)
+	for _, r := range s.rows {
+		r.send(to)
 	}
 	bounds := gateways.CallBounds()
 	for _, d := range s.durations {
@@ -107,6 +141,40 @@ func (s *samples) send(to chan<- prometheus.Metric) {
 		}
 		to <- prometheus.MustNewConstHistogram(clientLatency, d.Count, seconds(d.Sum), upTo, d.labels...)
 	}
+}
+
+// send passes the numbers of a row.
+func (r *row) send(to chan<- prometheus.Metric) {
+	pairs, values := make([]*dto.LabelPair, len(r.labels)), make([]dto.LabelPair, len(r.labels))
+	for i, at := range r.of.order {
+		values[at].Name, values[at].Value = &r.of.names[i], &r.labels[i]
+		pairs[at] = &values[at]
+	}
+	sent := make([]sample, len(r.numbers))
+	for i, n := range r.numbers {
+		sent[i] = sample{number: n, labels: pairs}
+		to <- &sent[i]
+	}
+}
+
+// sample is a number with its labels, for one scrape.
+type sample struct {
+	number
+	labels []*dto.LabelPair // sorted by their names; shared with the other numbers of the row
+}
+
+// Desc implements prometheus.Metric.
+func (s *sample) Desc() *prometheus.Desc { return s.of.desc }
+
+// Write implements prometheus.Metric.
+func (s *sample) Write(to *dto.Metric) error {
+	to.Label = s.labels
+	if s.of.kind == prometheus.CounterValue {
+		to.Counter = &dto.Counter{Value: &s.value}
+	} else {
+		to.Gauge = &dto.Gauge{Value: &s.value}
+	}
+	return nil
 }
 
 func seconds(d time.Duration) float64 { return d.Seconds() }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/tidwall/gjson"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/scale"
@@ -307,12 +308,17 @@ func TestScaledObject(t *testing.T) {
 	}
 	r := newRig(t)
 	code, body := r.get(t, r.h, u.RequestURI())
-	var got map[string]any
-	if err := json.Unmarshal([]byte(body), &got); err != nil || code != http.StatusOK {
-		t.Fatalf("%d %s: %v", code, body, err)
+	if code != http.StatusOK { // KEDA takes no other
+		t.Fatalf("%d %s", code, body)
 	}
-	if _, ok := got[field("valueLocation")].(float64); !ok {
-		t.Errorf("%s has no number at %s", body, field("valueLocation"))
+	seconds, activates := keda(t, body, field("valueLocation"), field("activationTargetValue"))
+	if seconds != 0 || activates {
+		t.Errorf("without a backlog KEDA reads %v, which starts a replica: %t", seconds, activates)
+	}
+	r.add(t, ago(time.Minute), 3)
+	_, body = r.get(t, r.h, u.RequestURI())
+	if seconds, activates = keda(t, body, field("valueLocation"), field("activationTargetValue")); !activates {
+		t.Errorf("with a backlog KEDA reads %v from %s, which starts no replica", seconds, body)
 	}
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
@@ -321,6 +327,21 @@ func TestScaledObject(t *testing.T) {
 	if !strings.Contains(string(doc), field("url")) {
 		t.Error("the documentation has another URL")
 	}
+}
+
+// keda reads an answer as KEDA does: metrics_api_scaler.go, getValueFromJSONResponse and
+// GetMetricsAndActivity. KEDA itself would bring two hundred modules.
+func keda(t *testing.T, body, location, activation string) (value float64, activates bool) {
+	t.Helper()
+	at := gjson.Get(body, location)
+	if at.Type != gjson.Number {
+		t.Fatalf("%s has no number at %s", body, location)
+	}
+	target, err := strconv.ParseFloat(activation, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.Num, at.Num > target
 }
 
 func ExampleNew() {
