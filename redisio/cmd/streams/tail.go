@@ -221,7 +221,7 @@ func (f *following) start(c *call) (redisio.Start, error) {
 		return redisio.Start{}, err
 	}
 	if there == 0 {
-		c.note("there is no stream %q yet", c.args[0])
+		c.note("there is no stream %q yet: waiting for its first entry", c.args[0])
 	}
 	return peekLast(c, f.n, f.full, there > 0)
 }

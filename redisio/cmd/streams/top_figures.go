@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/streamerson/streamerson-go/gateways"
 )
 
 // graphFigures are the figures of a graph: of one process, or of all that are alive. Rates are per
@@ -209,6 +211,10 @@ type partLine struct {
 	Processes int          `json:"processes"`
 	Measured  bool         `json:"measured"`
 	Figures   []figureLine `json:"figures"`
+	Half      float64      `json:"p50Ms,omitempty"` // half of the calls took at most this long; -1: longer than any bound
+	Most      float64      `json:"p99Ms,omitempty"` // 99 % of them
+
+	took []uint64
 }
 
 // figureLine is a number of a part. Rate is its growth per second.
@@ -236,6 +242,9 @@ func (a *application) parts() []partLine {
 			all[at].add(part, was, now.At)
 		}
 	}
+	for i := range all {
+		all[i].Half, all[i].Most = quantile(all[i].took, 0.5), quantile(all[i].took, 0.99)
+	}
 	slices.SortStableFunc(all, func(x, y partLine) int {
 		return cmp.Or(cmp.Compare(slices.Index(partKinds, x.Kind), slices.Index(partKinds, y.Kind)),
 			cmp.Compare(x.Name, y.Name))
@@ -246,12 +255,21 @@ func (a *application) parts() []partLine {
 func (l *partLine) add(part *partReport, was *report, at time.Time) {
 	l.Processes++
 	var before []figure
+	var took []uint64
 	seconds := 1.0
 	if was != nil && at.After(was.At) {
 		i := slices.IndexFunc(was.Parts, func(o partReport) bool { return o.Kind == part.Kind && o.Name == part.Name })
 		if i >= 0 {
 			before, seconds, l.Measured = was.Parts[i].Figures, at.Sub(was.At).Seconds(), true
+			took = was.Parts[i].Took
 		}
+	}
+	l.took = append(l.took, make([]uint64, max(0, len(part.Took)-len(l.took)))...)
+	for i, n := range part.Took {
+		if len(took) == len(part.Took) && n >= took[i] { // of the calls since then
+			n -= took[i]
+		}
+		l.took[i] += n
 	}
 	for _, f := range part.Figures {
 		i := slices.IndexFunc(l.Figures, func(o figureLine) bool { return o.Name == f.Name })
@@ -265,4 +283,23 @@ func (l *partLine) add(part *partReport, was *report, at time.Time) {
 			l.Figures[i].Rate += float64(max(0, f.Value-before[old].Value)) / seconds
 		}
 	}
+}
+
+// quantile returns the bound, in milliseconds, that a share of the calls did not exceed. It is -1
+// above all bounds, and 0 without calls.
+func quantile(took []uint64, share float64) float64 {
+	bounds, calls := gateways.CallBounds(), uint64(0)
+	for _, n := range took {
+		calls += n
+	}
+	if calls == 0 || len(took) != len(bounds)+1 {
+		return 0
+	}
+	upTo := uint64(0)
+	for i, bound := range bounds {
+		if upTo += took[i]; float64(upTo) >= share*float64(calls) {
+			return bound.Seconds() * 1000
+		}
+	}
+	return -1
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/streamerson/streamerson-go/gateways"
 )
 
 // tone is how a line looks on a terminal.
@@ -206,38 +208,34 @@ func (a *application) partRows() []tableRow {
 	return rows
 }
 
-// within begins the names of counts of calls that were answered within a time.
-const within = "answered within "
-
 // text returns the figures that are not 0. Of counts it shows the rate, and the number of what should
 // not happen.
 func (l *partLine) text() string {
 	var texts []string
-	answered := l.figure("answered")
 	for _, f := range l.Figures {
-		limit, latency := strings.CutPrefix(f.Name, within)
 		switch {
 		case f.Value == 0 && !f.Now:
 		case f.Now:
 			texts = append(texts, fmt.Sprintf("%s %d", f.Name, f.Value))
-		case latency && l.Measured && answered.Rate > 0:
-			texts = append(texts, fmt.Sprintf("%.0f%% within %s", 100*min(1, f.Rate/answered.Rate), limit))
-		case latency: // no calls at the moment
 		case f.Bad:
 			texts = append(texts, fmt.Sprintf("%s %d (%s/s)", f.Name, f.Value, rateOf(l.Measured, f.Rate)))
 		default:
 			texts = append(texts, fmt.Sprintf("%s %s/s", f.Name, rateOf(l.Measured, f.Rate)))
 		}
 	}
+	if l.Half != 0 {
+		texts = append(texts, "half "+bounded(l.Half), "99% "+bounded(l.Most))
+	}
 	return strings.Join(texts, ", ")
 }
 
-// figure returns the figure of a name, or an empty one.
-func (l *partLine) figure(name string) (f figureLine) {
-	if i := slices.IndexFunc(l.Figures, func(f figureLine) bool { return f.Name == name }); i >= 0 {
-		f = l.Figures[i]
+// bounded formats a bound in milliseconds.
+func bounded(ms float64) string {
+	if ms < 0 {
+		bounds := gateways.CallBounds()
+		return "> " + bounds[len(bounds)-1].String()
 	}
-	return f
+	return "≤ " + time.Duration(ms*float64(time.Millisecond)).String()
 }
 
 // rateOf formats a rate; "-" if it was not measured.

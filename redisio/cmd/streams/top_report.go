@@ -78,6 +78,7 @@ type partReport struct {
 	Kind    string   `json:"kind"`
 	Name    string   `json:"name"`
 	Figures []figure `json:"figures"`
+	Took    []uint64 `json:"took"` // calls up to each of gateways.CallBounds, and at the end those above
 }
 
 type figure struct {

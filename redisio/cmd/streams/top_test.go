@@ -202,18 +202,16 @@ func twoReports(ids ...string) *application {
 			case 1:
 				other.State, other.Failure = "ended", "stage \x1b[2Jdisk: full\nsecond line"
 			}
+			took := make([]uint64, len(gateways.CallBounds())+1)
+			took[3], took[5], took[len(took)-1] = uint64(7+90*n), uint64(8*n), uint64(2*n)
 			figures := []figure{
 				{Name: "waiting", Value: 2, Now: true}, {Name: "answered", Value: int64(100 + 100*n)},
 				{Name: "overloaded", Value: int64(4 + 2*n), Bad: true}, {Name: "failed", Bad: true},
-				{
-					Name:  "answered within 10ms",
-					Value: int64(90 * n),
-				}, {Name: "answered within 1s", Value: int64(100 * n)},
 			}
 			a.put(id, &report{App: "shop", Process: id, Host: "host\x1b[1m", PID: 40 + i, Started: start, At: at,
 				Graphs: []graphReport{{billing}, {other}}, Parts: []partReport{
 					{Kind: "hub", Name: "chat", Figures: []figure{{Name: "sockets", Value: 30, Now: true}}},
-					{Kind: "client", Name: "stock", Figures: figures},
+					{Kind: "client", Name: "stock", Figures: figures, Took: took},
 				}}, float64(n))
 		}
 	}
