@@ -45,18 +45,42 @@ func Examine(ctx context.Context, rdb redis.UniversalClient, o Options) (*Report
 	if err := errors.Join(check.NeedClient(rdb, "doctor.Examine"), o.Validate()); err != nil {
 		return e.report, err
 	}
-	for _, step := range []func(context.Context) error{
+	steps := []func(context.Context) error{
 		e.identify, e.settings, e.addresses, e.latency, e.clock, e.blocking, e.rights, e.promises,
-	} {
+	}
+	for i, step := range steps {
+		if i > 1 && i < len(steps)-1 && e.isSentinel() {
+			continue // only its role and settings matter
+		}
 		err := step(ctx)
 		if ctx.Err() != nil {
 			return e.report, fmt.Errorf("redisio: examine the server: %w", fault.Ended(ctx))
 		}
-		if err != nil {
+		if err != nil && !e.cutOff(ctx, err) {
 			return e.report, fmt.Errorf("redisio: examine the server: %w", err)
 		}
 	}
 	return e.report, nil
+}
+
+// isSentinel reports whether the server is a Sentinel, which has no streams.
+func (e *examination) isSentinel() bool {
+	return len(e.nodes) > 0 && e.nodes[0].info["redis_mode"] == "sentinel"
+}
+
+// cutOff reports whether a check got no answer although the server is there, and adds a finding then.
+func (e *examination) cutOff(ctx context.Context, err error) bool {
+	if len(e.nodes) == 0 || e.rdb.Ping(ctx).Err() != nil {
+		return false
+	}
+	const text = "the connection was cut during a check, though PING works: by a proxy that does not know a command, " +
+		"or by an unsteady network"
+	if e.unfit != text {
+		e.add(Finding{Check: "network/cut", Severity: Problem, Text: text, Detail: err.Error(),
+			Fix: "connect to Redis directly, or run the doctor again"})
+	}
+	e.unfit = text
+	return true
 }
 
 // examination is one run. Owned by Examine.

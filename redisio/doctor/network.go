@@ -61,13 +61,12 @@ func (e *examination) clock(ctx context.Context) error {
 	return nil
 }
 
+const blockWait = 300 * time.Millisecond
+
 // blocking finds out whether the server waits when a read asks for it.
 func (e *examination) blocking(ctx context.Context) error {
-	const wait = 300 * time.Millisecond
 	f := Finding{Check: "network/block", Text: "a read that blocks waits on the server"}
-	start := time.Now()
-	err := e.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{e.key(), "$"}, Count: 1, Block: wait}).Err()
-	took := time.Since(start)
+	took, others, err := e.block(ctx)
 	switch {
 	case fault.NoRight(err) || fault.Judge(err) == fault.Moved:
 		return nil // found by others
@@ -78,12 +77,47 @@ func (e *examination) blocking(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-	case took < wait/2:
+	case took < blockWait/2:
 		f.Severity = Warning
 		f.Text = fmt.Sprintf("BLOCK is ignored: a read for 300ms returned after %s. Readers then ask ten times a "+
 			"second, and entries arrive up to 100ms late", micro(took))
 		f.Fix = "connect to Redis directly, not through a proxy that does not block"
+	case others > blockWait*2/3:
+		if _, others, _ = e.block(ctx); others <= blockWait*2/3 { // the host was busy
+			break
+		}
+		f.Severity = Problem
+		f.Text = fmt.Sprintf("a read that blocks holds up others: a PING on another connection took %s meanwhile. "+
+			"Each reader delays writes, acks and renewals of leases", micro(others))
+		f.Fix = "connect to Redis directly, not through a proxy that shares its connections"
 	}
 	e.add(f)
 	return nil
+}
+
+// block reads with BLOCK. It returns how long the read took, and the longest round trip on other
+// connections meanwhile.
+func (e *examination) block(ctx context.Context) (took, others time.Duration, err error) {
+	start, done := time.Now(), make(chan struct{})
+	go func() {
+		defer close(done)
+		args := &redis.XReadArgs{Streams: []string{e.key(), "$"}, Count: 1, Block: blockWait}
+		err = e.rdb.XRead(ctx, args).Err()
+		took = time.Since(start)
+	}()
+	one, ok := e.rdb.(*redis.Client)
+	for ok && one.Options().PoolSize > 1 && others < blockWait {
+		select {
+		case <-done:
+			return took, others, err
+		default:
+		}
+		asked := time.Now()
+		if e.rdb.Ping(ctx).Err() != nil {
+			break // the read fails as well, or other checks find it
+		}
+		others = max(others, time.Since(asked))
+	}
+	<-done
+	return took, others, err
 }

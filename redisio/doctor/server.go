@@ -169,7 +169,7 @@ func (e *examination) oneSlot(ctx context.Context) error {
 // oneServer finds out whether several servers, or a proxy, answer at one address.
 func (e *examination) oneServer(ctx context.Context, c *redis.Client) error {
 	const many = 4
-	runs, proxy := make(map[string]bool), false
+	runs, seen, proxy := make(map[string]bool), make(map[string]bool), false
 	var conns []*redis.Conn
 	defer func() {
 		for _, conn := range conns {
@@ -192,6 +192,9 @@ func (e *examination) oneServer(ctx context.Context, c *redis.Client) error {
 		}
 		if run := parseInfo(text)["run_id"]; run != "" {
 			runs[run] = true
+			here := fmt.Sprint(run, "/", first)
+			proxy = proxy || first != 0 && seen[here] // two connections of ours are one there
+			seen[here] = true
 		}
 	}
 	if len(runs) > 1 {
