@@ -18,7 +18,7 @@ type metric struct {
 // scope is the labels of some metrics.
 type scope struct {
 	names   []string
-	order   []int // of each label, its place among the sorted ones
+	sorted  []int // the labels in the order of their names
 	metrics int   // how many have it
 }
 
@@ -34,10 +34,9 @@ var all []*prometheus.Desc
 func familyOf(prefix string, labels ...string) family { return family{prefix, scopeOf(labels)} }
 
 func scopeOf(labels []string) *scope {
-	s := &scope{names: labels, order: make([]int, len(labels))}
-	sorted := slices.Sorted(slices.Values(labels))
-	for i, name := range labels {
-		s.order[i] = slices.Index(sorted, name)
+	s := &scope{names: labels}
+	for _, name := range slices.Sorted(slices.Values(labels)) {
+		s.sorted = append(s.sorted, slices.Index(labels, name))
 	}
 	return s
 }
