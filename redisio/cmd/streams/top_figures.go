@@ -211,7 +211,7 @@ type partLine struct {
 	Processes int          `json:"processes"`
 	Measured  bool         `json:"measured"`
 	Figures   []figureLine `json:"figures"`
-	Half      float64      `json:"p50Ms,omitempty"` // half of the calls took at most this long; -1: longer than any bound
+	Half      float64      `json:"p50Ms,omitempty"` // half of the calls took at most this long; -1: over 10s
 	Most      float64      `json:"p99Ms,omitempty"` // 99 % of them
 
 	took []uint64
