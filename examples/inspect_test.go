@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -30,6 +31,9 @@ func TestWordcountInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = root.Body.Close()
+	redistest.Soon(t, "there are metrics", func() bool {
+		return strings.Contains(read(t, root.Request.URL.String()+"metrics"), `streamerson_graph_ready{graph="count"} 1`)
+	})
 	http.DefaultClient.CloseIdleConnections()
 	if root.StatusCode != http.StatusNotFound {
 		t.Errorf("the page is found without its secret: %s", root.Status)
@@ -41,4 +45,19 @@ func TestWordcountInspect(t *testing.T) {
 	screenshot(t, page, "inspect")
 	redistest.Soon(t, "the page stays", func() bool { return strings.Contains(p.stderr.text(), "stays until Ctrl-C") })
 	interrupted(t, p)
+}
+
+// read returns what is at an address.
+func read(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
