@@ -32,7 +32,8 @@ func TestWordcountInspect(t *testing.T) {
 	}
 	_ = root.Body.Close()
 	redistest.Soon(t, "there are metrics", func() bool {
-		return strings.Contains(read(t, root.Request.URL.String()+"metrics"), `streamerson_graph_ready{graph="count"} 1`)
+		text := read(t, root.Request.URL.String()+"metrics")
+		return strings.Contains(text, `streamerson_graph_ready{graph="count"} 1`)
 	})
 	http.DefaultClient.CloseIdleConnections()
 	if root.StatusCode != http.StatusNotFound {

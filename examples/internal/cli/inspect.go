@@ -23,9 +23,9 @@ var inspected = flag.Bool("inspect", false, "serve a page of the graphs as they 
 func Inspected() bool { return *inspected }
 
 // Inspect serves the page of an example, and its metrics for Prometheus, if -inspect was given, until
-// the returned function is called, and logs their addresses. The address has a random part, which is the password of the page: it
-// shows payloads, and takes actions. Graphs that start with the returned context are shown, and so are
-// the parts that are added to the set.
+// the returned function is called, and logs their addresses. That of the page has a random part, which
+// is its password: the page shows payloads, and takes actions. Graphs that start with the returned
+// context are shown, and so are the parts that are added to the set.
 func Inspect(
 	ctx context.Context, name string, rdb redis.UniversalClient, log *slog.Logger,
 ) (watched context.Context, show *parts.Set, done func()) {
