@@ -39,8 +39,19 @@ require (
 	golang.org/x/term v0.48.0 // streams top: the keyboard and the size of the window
 )
 
+// For users of gateways/tracing only.
+require (
+	go.opentelemetry.io/otel v1.47.0 // what programs trace with; its propagators and conventions
+	go.opentelemetry.io/otel/trace v1.47.0 // the spans
+)
+
+require go.opentelemetry.io/otel/sdk v1.47.0 // in tests of gateways/tracing only: a provider in memory
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/go-logr/logr v1.4.4 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/google/uuid v1.6.0 // indirect
 	github.com/kr/text v0.2.0 // indirect
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
@@ -50,6 +61,9 @@ require (
 	github.com/tidwall/match v1.1.1 // indirect
 	github.com/tidwall/pretty v1.2.0 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
+	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel/log v1.47.0 // indirect
+	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect
 	google.golang.org/protobuf v1.36.8 // indirect
