@@ -24,9 +24,11 @@ type node struct {
 	kind kind
 	stageConfig
 	ins   []input
-	ports int  // number of outputs
-	emits bool // whether one message may become many
-	pairs bool // the handling of one input depends on the others
+	ports int   // number of outputs
+	emits bool  // whether one message may become many
+	pairs bool  // the handling of one input depends on the others
+	room  int   // of the entrance of a loop: the most messages that may be on their way back
+	loop  *node // of the exit of a loop: its entrance, which its second input leads back to
 }
 
 // input names an output port that feeds a node.

@@ -72,8 +72,14 @@ func (g *Graph) Describe() Description {
 			}
 		}
 		d.Stages = append(d.Stages, s)
-		for _, in := range n.ins {
+		for i, in := range n.ins {
 			if in.node == nil {
+				continue
+			}
+			if n.loop != nil && i == 1 {
+				d.Links = append(d.Links, LinkDescription{
+					From: g.names[in.node], To: g.names[n.loop], Port: in.port, Edge: true, Bound: n.loop.room,
+				})
 				continue
 			}
 			l := LinkDescription{From: g.names[in.node], To: g.names[n], Port: in.port, Edge: isEdge(in.node, n)}

@@ -136,6 +136,7 @@ type gatherStage[T, U any] struct {
 	whole  [][]Message[T] // per port: the whole chunk, to recycle
 	picked []int          // result of wanted, reused
 	all    []int          // all ports, rotated so that each is first in turn
+	loops  bool           // the last port comes back from this stage, so it cannot end before it
 }
 
 func gatherIsland[T, U any](
@@ -180,6 +181,9 @@ func (s *gatherStage[T, U]) body() error {
 		}
 		wanted := s.wanted()
 		if len(wanted) == 0 {
+			if s.loops {
+				return nil
+			}
 			return s.refuse()
 		}
 		port := s.ready(wanted)

@@ -83,6 +83,7 @@ func (g *Graph) Validate() error {
 	v.stages()
 	v.wiring()
 	v.credits()
+	v.loops()
 	return errors.Join(v.errs...)
 }
 
@@ -212,6 +213,27 @@ func (v *validation) credits() {
 					"but it lets at most %d into the graph", entries(sum), src.maxInFlight),
 				Fix: fmt.Sprintf("give it flow.MaxInFlight(%d) or more, or give the stages a time limit", sum+1),
 			})
+		}
+	}
+}
+
+// loops refuses holders without a time limit in loops: the end of a loop waits for what they hold.
+func (v *validation) loops() {
+	for _, x := range v.g.nodes {
+		if x.loop == nil {
+			continue
+		}
+		if !reaches(x.loop, x) {
+			v.issue(x, BuildError{Field: "build", Issue: "what it returns does not come from the loop",
+				Fix: "make both results of the source that build receives"})
+		}
+		for _, n := range v.g.nodes {
+			if n != x && n.Holds > 0 && n.HoldsFor <= 0 && reaches(x.loop, n) && reaches(n, x) {
+				v.issue(n, BuildError{
+					Issue: "it holds messages without a time limit in a loop, which therefore cannot end",
+					Fix:   "give it a time limit, or put it behind the loop",
+				})
+			}
 		}
 	}
 }

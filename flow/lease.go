@@ -53,6 +53,7 @@ type slab struct {
 	members []lease         // of a join, in the order of Meta.Members; of a watched message; immutable
 	each    []ended         // of a join: how single members ended; guarded by mu; nil while none has ended
 	watch   *watch          // set for a watched message
+	loop    *loopState      // set for a message in a loop
 	spans   []Span          // of a chunk, parallel to cells, or of a join; nil if it is not traced; immutable
 	since   time.Time       // time of the read
 	left    int             // leases not collected yet; owned by the committer
@@ -183,6 +184,9 @@ func (l lease) settle(dirty *dirtySessions) {
 	if s.spans != nil {
 		dirty.spans = append(dirty.spans, s.endOf(int(l.at), worst(end, l.worstMember())))
 	}
+	if s.loop != nil {
+		defer s.loop.left()
+	}
 	for i, member := range s.members {
 		one := end
 		if each != nil {
@@ -200,7 +204,7 @@ func (l lease) join() *slab {
 		switch {
 		case len(s.members) == 0: // an entry
 			return nil
-		case s.watch != nil:
+		case s.watch != nil || s.loop != nil:
 			l = s.members[0]
 		case l.of > 0:
 			l = s.members[l.of-1]

@@ -14,13 +14,14 @@ type stageRun struct {
 	name   string
 	policy Policy
 	stageCounts
-	extra    counters     // of its Readers and Writers
-	measured atomic.Bool  // busy is valid
-	busy     atomic.Int64 // nanoseconds it worked in lanes that have ended, without writes
-	writes   waits        // of a sink, for its Writer
-	retrying waits        // waits of its goroutines for retries
-	tickets  tickets      // see Later
-	writing  atomic.Int64 // nanoseconds of the last Write of a sink that writes chunks
+	extra    counters        // of its Readers and Writers
+	measured atomic.Bool     // busy is valid
+	busy     atomic.Int64    // nanoseconds it worked in lanes that have ended, without writes
+	writes   waits           // of a sink, for its Writer
+	retrying waits           // waits of its goroutines for retries
+	tickets  tickets         // see Later
+	over     context.Context // of a Tap: done some time after the end of its input
+	writing  atomic.Int64    // nanoseconds of the last Write of a sink that writes chunks
 }
 
 // stageCounts are the counters of a stage for snapshots.

@@ -29,9 +29,9 @@ func Batch[T any](in flow.Source[T], n int, within time.Duration, opts ...flow.S
 	return batches(in, limits[T]{n: n, within: within}, with(opts, atLeastOne("n", n, "values in a batch")))
 }
 
-// BatchBytes is Batch with a limit by size. The sizes of a batch's values add up to at most maxBytes.
-// A value that is larger than maxBytes is passed on as a batch of one. An error or panic of size is
-// a fault of its message, not of the batch.
+// BatchBytes is Batch with a limit by size. The sizes of a batch's values add up to at most
+// maxBytes. A value that is larger than maxBytes is passed on as a batch of one. An error or panic
+// of size is a fault of its message, not of the batch.
 //
 //	in   --aa--b--cccc---|
 //	out  ---------(aab)--(cccc)|  maxBytes = 4

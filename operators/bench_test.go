@@ -60,6 +60,24 @@ func BenchmarkOperators(b *testing.B) {
 		}},
 		{"FanOut", func(in ints) []flow.Part { return branches(operators.FanOut(in, 2)...) }},
 		{"Balance", func(in ints) []flow.Part { return branches(operators.Balance(in, 2)...) }},
+		{"Case", func(in ints) []flow.Part {
+			hit, rest := operators.Case(in, func(v int) (int, bool) { return v, v%2 == 0 })
+			return branches(hit, rest)
+		}},
+		{"WireTap", func(in ints) []flow.Part {
+			out, tap := operators.WireTap(in, nothing[int]())
+			return append(branches(out), tap)
+		}},
+		{"MergePreferred", func(in ints) []flow.Part {
+			ins := operators.Balance(in, 2, flow.ChunkSize(256))
+			return branches(operators.MergePreferred(ins[0], ins[1:]))
+		}},
+		{"MergeSequence", func(in ints) []flow.Part {
+			ins := operators.Balance(in, 2, flow.ChunkSize(256))
+			return branches(operators.MergeSequence(ins, func(v int) uint64 { return uint64(v) }, 2000, time.Second,
+				operators.SkipGap))
+		}},
+		{"Feedback", func(in ints) []flow.Part { return branches(countdown(in, 1000, 1, good)) }},
 		{"PartitionInt", func(in ints) []flow.Part { return branches(operators.Partition(in, 2, key)...) }},
 		{"PartitionNamed", func(in ints) []flow.Part {
 			return branches(operators.Partition(in, 2, func(v int) time.Duration { return time.Duration(v) })...)

@@ -30,6 +30,20 @@ func merges(operator string, traits flowtest.Traits[int], inputs int, op func(in
 		})
 }
 
+// countdown sends each value rounds times round a loop.
+func countdown(in ints, bound, rounds int, f func(int) error, opts ...flow.StageOption) ints {
+	type turn struct{ v, left int }
+	begin := operators.Map(in, flow.Pure(func(v int) turn { return turn{v, rounds} }))
+	return operators.Feedback(begin, bound,
+		func(loop flow.Source[turn]) (ints, flow.Source[turn]) {
+			next := operators.Map(loop, func(_ context.Context, t turn) (turn, error) {
+				return turn{t.v, t.left - 1}, f(t.v)
+			}, opts...)
+			return operators.Case(operators.Map(next, func(_ context.Context, t turn) (turn, error) { return t, nil }),
+				func(t turn) (int, bool) { return t.v, t.left <= 0 })
+		})
+}
+
 // atMostOnce is a Traits.Check for outputs that descend from the newer of two inputs.
 func atMostOnce(acked, out []int) error {
 	seen := make(map[int]bool)
@@ -144,6 +158,21 @@ var routingContracts = []contract{
 			return a*1000 + b, nil
 		})
 	}),
+	wired("WireTap", "", flowtest.Traits[int]{}, 1,
+		func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[int] {
+			broken := &box[int]{each: func(_ context.Context, v int) error {
+				if v%3 == 0 {
+					panic(errBoom)
+				}
+				return errBoom
+			}}
+			out, tap := operators.WireTap(ins[0], broken.sink())
+			return flowtest.Wired[int]{Outs: []ints{out}, Parts: []flow.Part{tap}}
+		}),
+	calls("Feedback", "", flowtest.Traits[int]{Order: flowtest.AnyOrder},
+		func(in ints, f func(int) error, opts ...flow.StageOption) ints {
+			return countdown(in, 8, 3, f, opts...)
+		}),
 	wired("FanIn", "", flowtest.Traits[int]{}, 3,
 		func(ins []ints, _ func(int) error, _ ...flow.StageOption) flowtest.Wired[int] {
 			return flowtest.Wired[int]{Outs: []ints{operators.FanIn(ins...)}}

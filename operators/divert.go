@@ -36,6 +36,26 @@ func DivertTo[T any](
 	return outs[0], flow.To(outs[1], to)
 }
 
+// WireTap offers copies to a sink that does not matter. The sink neither slows nor fails the stream.
+// Use it for logs, samples and experiments. When the sink lags behind by two chunks, further
+// copies are dropped. When it cannot be opened, fails or panics, its messages are dropped, and it is
+// opened again after a second. Snapshots and metrics count both: tap_dropped at this stage, and
+// tap_failed at the sink. When the stream ends, the sink gets flow.AckTimeout to finish. The returned
+// branch ends in the sink and belongs into the same graph; Validate reports an output that is missing
+// there.
+//
+//	in    --1--2--3--4--|
+//	out   --1--2--3--4--|
+//	sink  --1--2-----x--|  3 was dropped, 4 failed
+//
+// Order: kept. Acks: carried by the output; the sink does not count.
+// Holds: two chunks waiting on each output, and a chunk of copies. Ends: when in ends.
+func WireTap[T any](
+	in flow.Source[T], to flow.Sink[T], opts ...flow.StageOption,
+) (flow.Source[T], flow.Branch) {
+	return flow.Tap(in, "wire-tap", to, opts...)
+}
+
 // AlsoTo copies each message to a sink. The sink counts: an entry is acknowledged when the sink has
 // written it as well, and a slow sink slows the stream down. WireTap is for sinks that must not. The
 // returned branch ends in the sink and belongs into the same graph; Validate reports an output that

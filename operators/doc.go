@@ -38,7 +38,9 @@
 //	Case            sends values of one case to an output of their own kept on each output  carried by the output
 //	DivertTo        sends the values for which when is true to a sink  kept on each output  carried by the output
 //	AlsoTo          copies each message to a sink                      kept on each output  when output and sink are
+//	WireTap         offers copies to a sink that does not matter       kept                 carried by the output
 //	Unzip           sends the two values of a pair to an output each   kept on each output  when both outputs are
+//	Feedback        makes a loop for work that takes several rounds    not kept             carried by what leaves
 //
 // Bring sources together:
 //
@@ -100,6 +102,8 @@
 //	join with a GlobalKTable  Kafka Streams           WithLatest
 //	zipLatest              Pekko, Rx                  CombineLatest
 //	zipWith, zipN          Rx, Pekko                  Zip, Map
+//	wireTap, observe       Pekko, fs2                 WireTap
+//	iterate, expand        Flink, Rx                  Feedback
 //	rateLimit              Rx                         Throttle
 //
 // # Hubs

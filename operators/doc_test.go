@@ -35,8 +35,8 @@ var tasks = []struct {
 	names []string
 }{
 	{"Change values", []string{"Map", "MapMessage", "Filter", "FilterMap", "FlatMap", "Tap", "Try", "Dedupe"}},
-	{"Send messages to several places", []string{"FanOut", "Split", "Balance", "Partition", "ByKey", "Case", "DivertTo", "AlsoTo",
-		"Unzip"}},
+	{"Send messages to several places", []string{"FanOut", "Split", "Balance", "Partition", "ByKey", "Case", "DivertTo",
+		"AlsoTo", "WireTap", "Unzip", "Feedback"}},
 	{"Bring sources together", []string{"FanIn", "MergePreferred", "MergeWeighted", "MergeSorted", "MergeSequence",
 		"Interleave", "Concat", "OrElse", "Zip", "WithLatest", "CombineLatest"}},
 	{"Handle several values at once", []string{"Batch", "BatchBytes", "Unbatch"}},
@@ -120,7 +120,7 @@ func TestDocs(t *testing.T) {
 	if *update {
 		writeTable(t, sorted)
 	} else if !strings.Contains(p.Doc, sorted) {
-		t.Errorf("the table of doc.go is not up to date; go test -run TestDocs ./operators -update writes it:\n%s", sorted)
+		t.Errorf("doc.go has another table; go test -run TestDocs ./operators -update writes this one:\n%s", sorted)
 	}
 	checkNames(t, p.Doc, docs)
 }
@@ -189,8 +189,8 @@ func taskTable(t *testing.T, docs map[string]string) string {
 			acks := strings.TrimPrefix(clause(f[2]), "an entry is acked ")
 			row := fmt.Sprintf("\t%-15s %-50s %-20s %s", name, what, order, acks)
 			if len(what) > 50 || len(order) > 20 || len(row) > 114 {
-				t.Errorf("%s does not fit into the table: the first sentence may have 50 characters, the first clause "+
-					"of Order 20, and of Acks %d:\n%s", name, 114-88, row)
+				t.Errorf("%s does not fit into the table: the first sentence may have 50 characters, the first "+
+					"clause of Order 20, and of Acks %d:\n%s", name, 114-88, row)
 			}
 			b.WriteString(row + "\n")
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// FanIn merges several sources of one type. Messages pass in the order in which they arrive, and no input
-// can starve another.
+// FanIn merges several sources of one type. Messages pass in the order in which they arrive, and no
+// input can starve another.
 //
 //	a    --1-----3-----|
 //	b    -----2-----4--|

@@ -73,7 +73,9 @@ func compareFanIn(t *testing.T, rng *rand.Rand, lists [][]int) {
 		op = func(ins []ints) ints {
 			return operators.Map(
 				operators.Zip(ins[0], ins[1]),
-				func(_ context.Context, p operators.Pair[int, int]) (int, error) { return p.First*1000 + p.Second, nil },
+				func(_ context.Context, p operators.Pair[int, int]) (int, error) {
+					return p.First*1000 + p.Second, nil
+				},
 			)
 		}
 		for i := range min(len(lists[0]), len(lists[1])) {

@@ -6,11 +6,11 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// FanOut copies each message to n outputs. The slowest output sets the pace: the others get
-// ahead of it by at most the capacity of its edge. The copies share the value, so no branch may
-// write through a pointer in it. When a branch fails, only that branch is retried. The entry's
-// outcome is the worst outcome of its branches. An entry that is given back is delivered again as a
-// whole, so all branches repeat it.
+// FanOut copies each message to n outputs. The slowest output sets the pace: the others get ahead
+// of it by at most the capacity of its edge. The copies share the value, so no branch may write
+// through a pointer in it. When a branch fails, only that branch is retried. The entry's outcome is
+// the worst outcome of its branches. An entry that is given back is delivered again as a whole, so
+// all branches repeat it.
 //
 //	in      --1--2--3--|
 //	out[0]  --1--2--3--|
@@ -29,10 +29,10 @@ func FanOut[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.So
 	}, opts...)
 }
 
-// Balance sends each message to an output that has room. If several have, they take turns. So a slow output gets fewer messages than a fast one. Messages are
-// handed over one by one, which costs about a microsecond each but keeps a backlog from forming
-// behind a slow output. Set flow.ChunkSize where throughput matters more. The flow.ChunkSize of a
-// sink is independent of it.
+// Balance sends each message to an output that has room. If several have, they take turns. So a
+// slow output gets fewer messages than a fast one. Messages are handed over one by one, which costs
+// about a microsecond each but keeps a backlog from forming behind a slow output. Set
+// flow.ChunkSize where throughput matters more. The flow.ChunkSize of a sink is independent of it.
 //
 //	in      --1--2--3--4--|
 //	out[0]  --1-----3--4--|
@@ -49,8 +49,8 @@ func Balance[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.S
 	}, with(opts, flow.ChunkSize(1), flow.Traits{Passes: true})...)
 }
 
-// Split sends each message to one of two outputs. It is the first if p returns true for the value, else the
-// second.
+// Split sends each message to one of two outputs. It is the first if p returns true for the value,
+// else the second.
 //
 //	in   --1--2--3--4--|
 //	yes  -----2-----4--|  even

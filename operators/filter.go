@@ -6,8 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Filter passes on the values for which keep is true. The other messages are done: their
-// entries are acknowledged.
+// Filter passes on the values for which keep is true. The other messages are done: their entries
+// are acknowledged.
 //
 //	in   --1--2--3--4--|
 //	out  -----2-----4--|  even
@@ -45,7 +45,8 @@ func FilterMap[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// Tap calls f with each value and passes it on unchanged. It is for logs, counters and tests. A message fails only if f panics. The stream waits for f, so a slow f slows it down. Do not write
+// Tap calls f with each value and passes it on unchanged. It is for logs, counters and tests. A
+// message fails only if f panics. The stream waits for f, so a slow f slows it down. Do not write
 // through pointers in the value.
 //
 //	in   --1--2--3--|

@@ -52,10 +52,11 @@ func (w *withLatest[A, B, C]) Pick([]bool) []int {
 	return sideFirst
 }
 
-// CombineLatest combines the latest values of two sources. There is an output whenever one of them has
-// a new value, as soon as both have one. An output descends from the newer of its two messages, and only that one gets its outcome. If f
-// returns an error or panics, the fault policy decides on the newer message, and its value is
-// nevertheless the latest. After a restart of the stage both sides begin anew.
+// CombineLatest combines the latest values of two sources. There is an output whenever one of them
+// has a new value, as soon as both have one. An output descends from the newer of its two messages,
+// and only that one gets its outcome. If f returns an error or panics, the fault policy decides on
+// the newer message, and its value is nevertheless the latest. After a restart of the stage both
+// sides begin anew.
 //
 //	a    --1--------2--------|
 //	b    -----a--b-----c-----|

@@ -41,10 +41,10 @@ func partition[T any, K comparable](
 	}, with(opts, function("key", key != nil), flow.Traits{Passes: true})...)
 }
 
-// ByKey runs a sub-pipeline on each of n shards. The shards run concurrently, and their results are merged.
-// It combines Partition, sub for each shard, and FanIn. It calls sub n times, when the blueprint is
-// built. So each shard has its own state and sees all messages of its keys in order. The options
-// are those of Partition.
+// ByKey runs a sub-pipeline on each of n shards. The shards run concurrently, and their results are
+// merged. It combines Partition, sub for each shard, and FanIn. It calls sub n times, when the
+// blueprint is built. So each shard has its own state and sees all messages of its keys in order.
+// The options are those of Partition.
 //
 //	in   --a1----b2----a3----|
 //	out  --A1----B2----A3----|  each key in the shard that its hash selects

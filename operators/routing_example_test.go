@@ -3,6 +3,7 @@ package operators_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -159,4 +160,27 @@ func ExampleCombineLatest() {
 	exec(flow.To(within, sink.Func(printed[string])))
 	// Output:
 	// true
+}
+
+func ExampleWireTap() {
+	broken := sink.Func(func(context.Context, string) error { panic("out of order") })
+	orders, tap := operators.WireTap(source.Of("tea", "milk"), broken)
+	g := flow.New("shop", flow.To(orders, sink.Func(printed[string])), tap, flow.Log(slog.New(slog.DiscardHandler)))
+	fmt.Println(g.Run(context.Background()))
+	// Output:
+	// tea
+	// milk
+	// <nil>
+}
+
+// Numbers are halved until they are odd.
+func ExampleFeedback() {
+	odd := operators.Feedback(source.Of(12, 7), 100, func(loop flow.Source[int]) (out, back flow.Source[int]) {
+		even, odd := operators.Split(loop, func(n int) bool { return n%2 == 0 })
+		return odd, operators.Map(even, flow.Pure(func(n int) int { return n / 2 }))
+	})
+	exec(flow.To(odd, sink.Func(printed[int])))
+	// Unordered output:
+	// 3
+	// 7
 }

@@ -20,12 +20,11 @@ const (
 )
 
 // MergeSequence puts messages into the order of their numbers. Use it behind the outputs of a
-// Partition or a Balance, for example. seq returns a message's number: the
-// output has n, n+1, n+2 and so on. A message whose number is not the next waits. The missing number
-// is a gap when window messages wait, when they have waited for wait, or when all inputs have ended.
-// The first number is the lowest of the messages that arrive first, found in the same way. A number
-// that is lower than the next, because it is late or a duplicate, passes at once. A panic of seq is a
-// fault of its message.
+// Partition or a Balance, for example. seq returns a message's number: the output has n, n+1, n+2
+// and so on. A message with a later number waits. The missing number is a gap when window messages
+// wait, when they have waited for wait, or when all inputs have ended. The first number is the
+// lowest of the messages that arrive first, found in the same way. A number that is lower than the
+// next, because it is late or repeated, passes at once. A panic of seq is a fault of its message.
 //
 //	a    --1-----3--4-----|
 //	b    -----2--------6--|
@@ -75,19 +74,16 @@ func (s *sequence[T]) Handle(ctx context.Context, _ int, m flow.Message[T], emit
 		s.release(emit)
 		return nil
 	}
-	at, twice := slices.BinarySearchFunc(s.early, n, func(e numbered[T], n uint64) int {
-		switch {
-		case e.n < n:
-			return -1
-		case e.n > n:
-			return 1
-		}
-		return 0
-	})
-	if twice || s.begun && n < s.next {
+	if s.begun && n < s.next {
 		emit(m)
 		return nil
 	}
+	at, _ := slices.BinarySearchFunc(s.early, n, func(e numbered[T], n uint64) int {
+		if e.n <= n { // duplicates stay in the order of arrival
+			return -1
+		}
+		return 1
+	})
 	s.early = slices.Insert(s.early, at, numbered[T]{n, flow.Hold(ctx, m)})
 	if len(s.early) == 1 {
 		s.due = time.Now().Add(s.wait)
@@ -101,12 +97,14 @@ func (s *sequence[T]) Handle(ctx context.Context, _ int, m flow.Message[T], emit
 // release passes on the messages whose turn it is.
 func (s *sequence[T]) release(emit flow.Emit[T]) {
 	passed := 0
-	for passed < len(s.early) && s.early[passed].n == s.next {
-		held := s.early[passed].held
-		emit(held.Message)
-		held.Done()
-		s.next++
-		passed++
+	for ; passed < len(s.early); passed++ {
+		first := s.early[passed]
+		if twice := passed > 0 && first.n == s.next-1; first.n != s.next && !twice {
+			break
+		}
+		emit(first.held.Message)
+		first.held.Done()
+		s.next = first.n + 1
 	}
 	if passed == 0 {
 		return

@@ -10,10 +10,10 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Throttle makes the stream wait, to keep a rate. It passes n messages in each interval per, spaced evenly. After
-// a quiet time, up to burst messages may pass at once. A burst of 1 always keeps them evenly
-// spaced; n allows the whole interval's messages at its start. A drain keeps this pace, so the
-// messages in flight must fit into flow.DrainTimeout. A stop ends the wait at once.
+// Throttle makes the stream wait, to keep a rate. It passes n messages in each interval per, spaced
+// evenly. After a quiet time, up to burst messages may pass at once. A burst of 1 always keeps them
+// evenly spaced; n allows the whole interval's messages at its start. A drain keeps this pace, so
+// the messages in flight must fit into flow.DrainTimeout. A stop ends the wait at once.
 //
 // The limit holds for one running graph. Other processes have their own.
 //

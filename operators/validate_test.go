@@ -167,6 +167,15 @@ func TestValidate(t *testing.T) {
 			func() []flow.Part { return ends(operators.CombineLatest[int, int, int](in(), in(), nil)) },
 			[]string{"combine-latest: f"},
 		},
+		"Feedback": {
+			func() []flow.Part { return ends(operators.Feedback[int, int](in(), 0, nil)) },
+			[]string{"feedback: build", "feedback: bound"},
+		},
+		"Feedback, a holder without a time limit": {func() []flow.Part {
+			return ends(operators.Feedback(in(), 9, func(loop flow.Source[int]) (out, back flow.Source[int]) {
+				return operators.Split(operators.Unbatch(operators.Batch(loop, 2, 0)), func(int) bool { return true })
+			}))
+		}, []string{"batch: "}},
 		"Unbatch of the zero Source": {func() []flow.Part { return ends(operators.Unbatch(flow.Source[[]int]{})) },
 			[]string{"unbatch: "}},
 		"KeyedBy another type": {func() []flow.Part {

@@ -33,11 +33,12 @@
 //
 // # Conformance
 //
-// [TestOperator], [TestWired] (for operators with several inputs or outputs), [TestSource] and [TestSink] test the duties of every operator, source and sink.
-// Each entry is settled once, with the right outcome. Promised order and limits are kept. After an
-// end, a drain or a stop nothing is left behind. [Traits], [SourceTraits] and [SinkTraits] state
-// the promises. A source or sink with a real backend sets Real and is tested in real time. The
-// Check of Traits is for aggregators, such as sums: their outputs do not reveal their inputs.
+// [TestOperator], [TestWired] (for operators with several inputs or outputs), [TestSource] and
+// [TestSink] test the duties of every operator, source and sink. Each entry is settled once, with
+// the right outcome. Promised order and limits are kept. After an end, a drain or a stop nothing is
+// left behind. [Traits], [SourceTraits] and [SinkTraits] state the promises. A source or sink with
+// a real backend sets Real and is tested in real time. The Check of Traits is for aggregators, such
+// as sums: their outputs do not reveal their inputs.
 //
 // TestOperator and TestWired also run seeds of chaos, and return a [Proof]: how many tests have
 // proven each [Promise]. FLOWTEST_SEEDS=200 runs more seeds, and FLOWTEST_SEED=17 only that one.

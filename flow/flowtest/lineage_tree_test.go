@@ -145,7 +145,7 @@ func (g *tree) line(in flow.Source[item], ord order, depth, length int) piece {
 func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
 	kinds := 7
 	if depth > 0 {
-		kinds = 13
+		kinds = 16
 	}
 	switch g.n(kinds) {
 	case 0, 1:
@@ -189,9 +189,67 @@ func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
 		}
 		yes, no := operators.Split(in, left)
 		return g.diamond(n, []flow.Source[item]{yes, no}, anyOrder, ord, depth)
-	default:
+	case 12:
 		return g.try(in, ord, depth)
+	case 13:
+		n := g.plain("case")
+		hits := func(it item) bool { return mix(g.w.seed, uint64(n.id), it.id)%3 == 0 }
+		n.walk = func(it item, to func(*node, item)) {
+			if hits(it) {
+				to(n.next[0], it)
+			} else {
+				to(n.next[1], it)
+			}
+		}
+		hit, rest := operators.Case(in, func(it item) (item, bool) { return it, hits(it) })
+		return g.diamond(n, []flow.Source[item]{hit, rest}, anyOrder, ord, depth)
+	case 14:
+		return g.tap(in, ord)
+	default:
+		return g.feedback(in)
 	}
+}
+
+// tap offers copies to a sink that fails. The model does not know of it.
+func (g *tree) tap(in flow.Source[item], ord order) piece {
+	n := g.plain("tap")
+	broken := flow.NewSink("tapped", func() flow.Writer[item] {
+		return flow.WriterFunc[item](func(ctx context.Context, chunk []flow.Message[item]) error {
+			g.pause(ctx, n, chunk[0].Value)
+			if chunk[0].Value.id%2 == 0 {
+				panic("in vain")
+			}
+			return errPassing
+		})
+	}, flow.ChunkSize(1+g.n(5)))
+	out, branch := operators.WireTap(in, broken)
+	g.parts = append(g.parts, branch)
+	return piece{out, n, n, ord}
+}
+
+// feedback sends some values round a loop, several times.
+func (g *tree) feedback(in flow.Source[item]) piece {
+	n := g.node("feedback")
+	again := func(it item) bool { return mix(g.w.seed, 83, uint64(n.id), it.id)%3 == 0 }
+	n.walk = func(it item, to func(*node, item)) {
+		if it = n.change(it); again(it) {
+			to(n, it)
+		} else {
+			to(n.next[0], it)
+		}
+	}
+	out := operators.Feedback(in, 1+g.n(20), func(loop flow.Source[item]) (out, back flow.Source[item]) {
+		round := operators.Map(loop, func(ctx context.Context, it item) (item, error) {
+			g.pause(ctx, n, it)
+			if err := g.w.meet(n, it); err != nil {
+				return it, err
+			}
+			return n.change(it), nil
+		}, g.stage(n)...)
+		back, out = operators.Split(round, again)
+		return out, back
+	})
+	return piece{out, n, n, anyOrder}
 }
 
 // oneOf makes a node that sends each value to one of its outputs. The model does not need to know
@@ -224,11 +282,31 @@ func (g *tree) diamond(n *node, outs []flow.Source[item], after, within order, d
 		ends[i] = p.out
 		after = max(after, p.ord)
 	}
-	if g.chance(30) {
-		return piece{flow.Gather("gather", ends, func() flow.GatherHandler[item, item] { return &gather{} },
-			flow.OnFault(g.w.policy(join))), n, join, after}
+	return piece{g.join(join, ends), n, join, after}
+}
+
+// join brings the ends of lines together.
+func (g *tree) join(n *node, ends []flow.Source[item]) flow.Source[item] {
+	switch g.n(10) {
+	case 0, 1:
+		return flow.Gather("gather", ends, func() flow.GatherHandler[item, item] { return &gather{} },
+			flow.OnFault(g.w.policy(n)))
+	case 2:
+		return operators.MergePreferred(ends[0], ends[1:])
+	case 3:
+		weights := make([]int, len(ends))
+		for i := range weights {
+			weights[i] = 1 + g.n(3)
+		}
+		return operators.MergeWeighted(ends, weights)
+	case 4:
+		byEntry := func(a, b item) int { return a.entry - b.entry }
+		return operators.MergeSorted(ends, byEntry, time.Duration(1+g.n(5))*g.unit)
+	case 5:
+		number := func(it item) uint64 { return uint64(it.entry) }
+		return operators.MergeSequence(ends, number, 1+g.n(9), time.Duration(1+g.n(5))*g.unit, operators.SkipGap)
 	}
-	return piece{operators.FanIn(ends...), n, join, after}
+	return operators.FanIn(ends...)
 }
 
 // gather passes everything on and reads its inputs in an unusual order.
