@@ -148,7 +148,7 @@ func TestGraphsOfAllProcesses(t *testing.T) {
 	var running [3]*flow.Running
 	for i := range pages {
 		show := parts.New()
-		running[i] = started(t, show, orders("billing"))
+		running[i] = started(t, show, quiet("billing"))
 		cfg := acting(logs[i].logger())
 		if i == 2 {
 			cfg = Config{App: "shop", Log: logs[i].logger()}

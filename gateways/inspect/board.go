@@ -98,7 +98,7 @@ func (b *board) samples() map[string][]sample {
 
 // sameRun returns the earlier report of the same run of a graph, or nil.
 func sameRun(was *Report, g *GraphReport) *GraphReport {
-	return find(was.Graphs, func(old GraphReport) bool {
+	return find(was.Graphs, func(old *GraphReport) bool {
 		return old.Snapshot.Graph == g.Snapshot.Graph && old.Snapshot.Uptime <= g.Snapshot.Uptime
 	})
 }
@@ -145,7 +145,7 @@ func (b *board) see(ctx context.Context, graph string, refresh func(context.Cont
 func (b *board) hasDead(key string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return find(b.dead, func(d deadView) bool { return d.Key == key }) != nil
+	return find(b.dead, func(d *deadView) bool { return d.Key == key }) != nil
 }
 
 // target is a process that runs a graph.
@@ -164,7 +164,7 @@ func (b *board) targets(graph, process string) (all []target) {
 	for _, id := range b.ids() {
 		p := b.processes[id]
 		now, _ := p.newest()
-		runs := find(now.Graphs, func(g GraphReport) bool { return g.Blueprint.Graph == graph })
+		runs := find(now.Graphs, func(g *GraphReport) bool { return g.Blueprint.Graph == graph })
 		if runs == nil || process != "" && process != id {
 			continue
 		}

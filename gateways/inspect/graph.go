@@ -168,7 +168,7 @@ func (v *graphView) addStage(d flow.StageDescription) {
 func (v *graphView) nameDeadLetters(d *flow.Description) {
 	for i := range v.Sources {
 		s := &v.Sources[i]
-		if stage := find(d.Stages, func(d flow.StageDescription) bool { return d.Name == s.Name }); stage != nil {
+		if stage := find(d.Stages, func(d *flow.StageDescription) bool { return d.Name == s.Name }); stage != nil {
 			s.DeadKey = cmp.Or(s.DeadKey, stage.DeadLettersTo)
 		}
 	}
@@ -181,16 +181,19 @@ func (v *graphView) addLink(d flow.LinkDescription) {
 }
 
 func (v *graphView) stage(name string) *stageView {
-	return find(v.Stages, func(s stageView) bool { return s.Name == name })
+	return find(v.Stages, func(s *stageView) bool { return s.Name == name })
 }
 
 func (v *graphView) link(from, to string) *linkView {
-	return find(v.Links, func(l linkView) bool { return l.From == from && l.To == to })
+	return find(v.Links, func(l *linkView) bool { return l.From == from && l.To == to })
 }
 
-func find[T any](in []T, is func(T) bool) *T {
-	if i := slices.IndexFunc(in, is); i >= 0 {
-		return &in[i]
+// find returns the first element for which is returns true, or nil. It copies none: they are large.
+func find[T any](in []T, is func(*T) bool) *T {
+	for i := range in {
+		if is(&in[i]) {
+			return &in[i]
+		}
 	}
 	return nil
 }
@@ -242,7 +245,7 @@ func (v *graphView) shareMerges() {
 		if !l.Edge || from == nil || to == nil || to.Kind != "merge" {
 			continue
 		}
-		counted := find(v.Links, func(o linkView) bool { return o.To == l.To && o.Edge && o.Size > 0 })
+		counted := find(v.Links, func(o *linkView) bool { return o.To == l.To && o.Edge && o.Size > 0 })
 		if counted == nil {
 			continue
 		}
@@ -313,7 +316,7 @@ func (d *delta) addStage(v *graphView, n *flow.StageSnapshot) {
 	if s == nil {
 		return
 	}
-	was := cmp.Or(find(d.before().Stages, func(o flow.StageSnapshot) bool { return o.Name == n.Name }), n)
+	was := cmp.Or(find(d.before().Stages, func(o *flow.StageSnapshot) bool { return o.Name == n.Name }), n)
 	s.InRate += d.rate(n.In, was.In)
 	s.OutRate += d.rate(n.Out, was.Out)
 	s.FaultRate += d.rate(n.Faults, was.Faults)
@@ -338,12 +341,12 @@ func (d *delta) addStage(v *graphView, n *flow.StageSnapshot) {
 }
 
 func (d *delta) addSource(v *graphView, n *flow.SourceSnapshot) {
-	s := find(v.Sources, func(s sourceView) bool { return s.Name == n.Name })
+	s := find(v.Sources, func(s *sourceView) bool { return s.Name == n.Name })
 	if s == nil {
 		v.Sources = append(v.Sources, sourceView{Name: n.Name, Lag: -1, Pending: -1})
 		s = &v.Sources[len(v.Sources)-1]
 	}
-	was := cmp.Or(find(d.before().Sources, func(o flow.SourceSnapshot) bool { return o.Name == n.Name }), n)
+	was := cmp.Or(find(d.before().Sources, func(o *flow.SourceSnapshot) bool { return o.Name == n.Name }), n)
 	v.Rate += d.rate(n.Read, was.Read)
 	s.Rate += d.rate(n.Settled, was.Settled)
 	s.DeadRate += d.rate(n.Dead, was.Dead)

@@ -139,7 +139,9 @@ func (l *letters) download(w http.ResponseWriter, r *http.Request, d *dead.Entry
 		return
 	}
 	l.guard.audit(&view, who, "downloaded")
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(downloadIn)) // not all writers have deadlines
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Now().Add(downloadIn))     // not all writers have deadlines
+	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }() // the connection may have further requests
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)

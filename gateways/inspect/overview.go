@@ -116,8 +116,8 @@ func (b *board) parts() []partView {
 		now, was := p.newest()
 		for i := range now.Parts {
 			part := &now.Parts[i]
-			is := func(o PartReport) bool { return o.Kind == part.Kind && o.Name == part.Name }
-			v := find(all, func(v partView) bool { return v.Kind == part.Kind && v.Name == part.Name })
+			is := func(o *PartReport) bool { return o.Kind == part.Kind && o.Name == part.Name }
+			v := find(all, func(v *partView) bool { return v.Kind == part.Kind && v.Name == part.Name })
 			if v == nil {
 				all = append(all, partView{Kind: part.Kind, Name: part.Name, Figures: []figureView{}})
 				v = &all[len(all)-1]
@@ -147,8 +147,8 @@ func (v *partView) add(now, was *PartReport, seconds float64) {
 		v.before = sum(v.before, was.Took)
 	}
 	for _, f := range now.Figures {
-		is := func(o Figure) bool { return o.Name == f.Name }
-		sum := find(v.Figures, func(o figureView) bool { return o.Name == f.Name })
+		is := func(o *Figure) bool { return o.Name == f.Name }
+		sum := find(v.Figures, func(o *figureView) bool { return o.Name == f.Name })
 		if sum == nil {
 			v.Figures = append(v.Figures, figureView{Figure: f})
 			sum = &v.Figures[len(v.Figures)-1]

@@ -180,6 +180,11 @@ func orders(name string) *flow.Graph {
 	return flow.New(name, flow.To(operators.FanIn(shards...), sink.Discard[int64](flow.Name("invoices"))), silent)
 }
 
+// quiet is a graph without messages.
+func quiet(name string) *flow.Graph {
+	return flow.New(name, flow.To(source.Every(time.Hour, time.Time.UnixNano), sink.Discard[int64]()), silent)
+}
+
 // broken is a graph in which all messages fail.
 func broken(name string) *flow.Graph {
 	src := source.Every(20*time.Millisecond, time.Time.UnixNano, flow.Name("events"))

@@ -40,7 +40,7 @@ export const moment = (text) => dateAndClock.format(new Date(text));
 
 export function bytes(n) {
   if (n < 1024) return n + ' B';
-  if (n < 1048576) return (n / 1024).toFixed(1) + ' KiB';
+  if (n < 1023 * 1024) return (n / 1024).toFixed(1) + ' KiB';
   return (n / 1048576).toFixed(1) + ' MiB';
 }
 
