@@ -1,4 +1,6 @@
-//go:build !race // 30,000 stages in JSON are too slow with it
+// Under the race detector, the JSON of 30,000 stages is too slow.
+
+//go:build !race
 
 package inspect
 
