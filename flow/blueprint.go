@@ -135,14 +135,14 @@ func (b *builder) island(nodes []*node, done func(), body func() error) *island 
 	return isl
 }
 
-// untilDrain is wanted for sources and tasks.
+// untilDrain is wanted for tasks.
 func (b *builder) untilDrain() bool { return b.run.reading.Err() == nil }
 
 func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) func() error) {
 	s := newSourceRun(b.run, nodes[0])
 	b.run.sources = append(b.run.sources, s)
 	isl := b.island(nodes, done, body(s))
-	isl.wanted, isl.neverOpened = b.untilDrain, func() bool { return !s.opened.Load() }
+	isl.wanted, isl.neverOpened = func() bool { return s.reading.Err() == nil }, func() bool { return !s.opened.Load() }
 }
 
 // leftover registers a function that gives back, at the end of a run, messages that were not

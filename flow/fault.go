@@ -184,6 +184,10 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 		la.nack(l)
 		return false, 0
 	}
+	if err == refused {
+		s.refuse(l)
+		return false, 0
+	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: meta.meta(), final: s.final,
 		undecodable: s.st.node.kind == kindSource}
 	if verdictIs(err, ActDrop) { // Skip is intended, so it is not reported

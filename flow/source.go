@@ -206,7 +206,7 @@ type intake[T any] struct {
 func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) {
 	in := &intake[T]{s: s, r: r, ses: s.begin(r), la: la}
 	if o, ok := r.(Opener); ok {
-		if err := guard(s.run.reading, o.Open); err != nil {
+		if err := guard(s.reading, o.Open); err != nil {
 			in.ses.end()
 			return nil, err
 		}
@@ -218,7 +218,7 @@ func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) 
 
 // next reads a chunk into buf. more is false if it was the last.
 func (in *intake[T]) next(buf []Message[T], room, bytes int) (chunk []Message[T], more bool, err error) {
-	ctx := in.s.run.reading
+	ctx := in.s.reading
 	got := &Intake[T]{msgs: buf, room: room, bytes: bytes, seq: in.ses.next}
 	err = guard(ctx, func(ctx context.Context) error { return in.r.Read(ctx, got) })
 	if got.Len() > 0 {
@@ -239,7 +239,7 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	la.raw = true
 	var drain <-chan struct{}
 	if e.gives {
-		drain = s.run.reading.Done()
+		drain = s.reading.Done()
 	}
 	in, err := openIntake(s, r, la)
 	if err != nil {
@@ -257,7 +257,7 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 		chunk, more, err := in.next(e.fresh(), room, bytes)
 		switch {
 		case len(chunk) == 0:
-		case drain != nil && s.run.reading.Err() != nil:
+		case drain != nil && s.reading.Err() != nil:
 			giveBack(la, chunk)
 			la.dirty.tell()
 		default:
@@ -282,7 +282,7 @@ func (s *sourceRun) await() bool {
 	case <-s.signal:
 	case <-look:
 		s.widen(nil)
-	case <-s.run.reading.Done():
+	case <-s.reading.Done():
 		return false
 	}
 	return true
@@ -334,7 +334,7 @@ func (in *intake[T]) feed(pushAll func([]Message[T])) (over bool, err error) {
 		if err := la.ring(); err != nil {
 			return false, err
 		}
-		if s.run.reading.Err() != nil {
+		if s.reading.Err() != nil {
 			return false, nil
 		}
 		room, bytes, ok := s.credits()

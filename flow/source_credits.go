@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 // bound the memory. Within them the pace bounds how far the source reads ahead.
 type sourceRun struct {
 	*stageRun
+	untilFinished
 	signal chan struct{} // holds a token after credits or the pause may have changed
 
 	mu       sync.Mutex
@@ -32,11 +34,19 @@ type sourceRun struct {
 	outcomes    [len(outcomeNames)]atomic.Uint64
 }
 
+// untilFinished is the context in which a source reads. It ends when the graph drains, or when only
+// finished stages need the source: see Finish.
+type untilFinished struct {
+	reading    context.Context
+	endReading context.CancelFunc
+}
+
 func newSourceRun(r *Running, n *node) *sourceRun {
 	s := &sourceRun{
 		stageRun: r.stages[n], free: n.maxInFlight, bytes: n.maxBytes,
 		signal: make(chan struct{}, 1),
 	}
+	s.reading, s.endReading = context.WithCancel(r.reading)
 	s.pace = newReadAhead(r, n)
 	return s
 }

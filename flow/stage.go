@@ -22,6 +22,7 @@ type stageRun struct {
 	tickets  tickets         // see Later
 	over     context.Context // of a Tap: done some time after the end of its input
 	writing  atomic.Int64    // nanoseconds of the last Write of a sink that writes chunks
+	finished atomic.Bool     // see Finish
 }
 
 // stageCounts are the counters of a stage for snapshots.

@@ -47,7 +47,7 @@ func (w *wrapped) Done(ctx context.Context, keys, tokens []string) error {
 }
 
 // state claims a key to learn its state: free, done or busy.
-func state(t *testing.T, s operators.DedupeStore, key string) string {
+func stateOf(t *testing.T, s operators.DedupeStore, key string) string {
 	t.Helper()
 	busy, err := s.Claim(t.Context(), []string{key}, []string{"\nprobe"})
 	switch {
@@ -67,7 +67,7 @@ func state(t *testing.T, s operators.DedupeStore, key string) string {
 func wantState(t *testing.T, s operators.DedupeStore, want map[string]string) {
 	t.Helper()
 	for key, w := range want {
-		if got := state(t, s, key); got != w {
+		if got := stateOf(t, s, key); got != w {
 			t.Errorf("%s is %s, want %s", key, got, w)
 		}
 	}

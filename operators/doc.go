@@ -154,13 +154,12 @@
 // factory given to Via, so that a restarted stage starts afresh. A message that is neither emitted
 // nor kept with [flow.Hold] is done when the handler returns.
 //
-//	func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
-//		return flow.Via(in, "distinct", func() flow.Handler[T, T] {
-//			seen := make(map[K]struct{})
+//	func Changes[T comparable](in flow.Source[T], opts ...flow.StageOption) flow.Source[T] {
+//		return flow.Via(in, "changes", func() flow.Handler[T, T] {
+//			var last T
 //			return flow.HandlerFunc[T, T](func(_ context.Context, m flow.Message[T], emit flow.Emit[T]) error {
-//				k := key(m.Value)
-//				if _, dup := seen[k]; !dup {
-//					seen[k] = struct{}{}
+//				if m.Value != last {
+//					last = m.Value
 //					emit(m)
 //				}
 //				return nil // neither emitted nor held: done
