@@ -39,6 +39,12 @@ require (
 	golang.org/x/term v0.48.0 // streams top: the keyboard and the size of the window
 )
 
+// For users of operators/window/sketch only.
+require (
+	github.com/axiomhq/hyperloglog v0.3.0 // Distinct: counts different values in 16 KiB
+	github.com/caio/go-tdigest/v4 v4.1.0 // Quantiles; links the standard library only
+)
+
 // For users of gateways/tracing only.
 require (
 	go.opentelemetry.io/otel v1.47.0 // what programs trace with; its propagators and conventions
@@ -49,9 +55,11 @@ require go.opentelemetry.io/otel/sdk v1.47.0 // in tests of gateways/tracing onl
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/dgryski/go-metro v0.0.0-20250106013310-edb8663e5e33 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/kamstrup/intmap v0.5.2 // indirect
 	github.com/kr/text v0.2.0 // indirect
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect

@@ -47,3 +47,19 @@ func ExampleOrigins() {
 	// Output:
 	// map[shop:1 web:1]
 }
+
+// Origin tells which source a message comes from.
+func ExampleMessage_Origin() {
+	shop, web := queueOf("tea"), queueOf("jam")
+	both := flow.Merge("both", []flow.Source[string]{shop.source(flow.Name("shop")), web.source(flow.Name("web"))})
+	webOnly := flow.Step(both, "web-only", func() flow.StepFunc[string, string] {
+		return func(_ context.Context, m flow.Message[string]) (flow.Message[string], bool, error) {
+			return m, m.Origin() == "web", nil
+		}
+	})
+	if err := flow.New("orders", flow.To(webOnly, printing[string]())).Run(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// jam
+}

@@ -25,6 +25,8 @@ var contracts = slices.Concat(
 	valueContracts,
 	routingContracts,
 	batchContracts,
+	stateContracts,
+	windowContracts,
 )
 
 // promises is the contract of an operator with one input and one output.

@@ -8,7 +8,7 @@ import (
 	"github.com/streamerson/streamerson-go/operators/internal/lru"
 )
 
-// Distinct drops values with a key that one of the values before had. It remembers the most keys
+// Distinct drops values whose key was seen before. It remembers the most keys
 // that were seen last, in memory, until the stage is restarted. A key is remembered as soon as its
 // value is passed on. An entry that is delivered again is not a duplicate of itself, and passes.
 // Keys that are not equal to themselves (NaN) always pass. An error or a panic of key is a fault of
@@ -16,6 +16,9 @@ import (
 //
 // Distinct is for streams with repeated values. Dedupe is for messages that must be handled once: it
 // remembers a key only when the work behind it is done, and may share the keys between processes.
+//
+//	in   --1--2--1--3--2--|
+//	out  --1--2-----3-----|
 //
 // Order: kept. Acks: carried by what passes; the rest is done here.
 // Holds: most keys. Ends: when in ends.

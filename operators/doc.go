@@ -27,6 +27,7 @@
 //	Tap             calls f with each value and passes it on unchanged kept                 carried by the output
 //	Try             is Map with a second output for failures           kept on each output  carried by either output
 //	Dedupe          drops messages that were handled before, by key    kept                 carried by what passes
+//	Distinct        drops values whose key was seen before             kept                 carried by what passes
 //
 // Send messages to several places:
 //
@@ -62,6 +63,24 @@
 //	BatchBytes      is Batch with a limit by size                      kept                 when its batch is
 //	Unbatch         turns each slice into its values                   kept                 each value by itself
 //
+// Take a part of a stream:
+//
+//	Take            passes on the first n messages and then ends       kept                 carried by what passes
+//	TakeWhile       passes on messages until f returns false           kept                 carried by what passes
+//	Drop            drops the first n messages                         kept                 carried by what passes
+//	DropWhile       drops messages until f returns false               kept                 carried by what passes
+//
+// Keep a state:
+//
+//	Scan            passes on the sum so far after each value          kept                 carried by the output
+//	Fold            passes on the sum of all values at the end         there is one output  when it is added
+//	Stateful        calls f with each value and its key's state        kept                 when all results are
+//
+// Compute per time, and join by time:
+//
+//	Window          computes an aggregate of each time and key         by the windows' ends when its windows have
+//	JoinWithin      joins two streams by key and time                  by the later value   when all its results are
+//
 // Control the rate:
 //
 //	Throttle        makes the stream wait, to keep a rate              kept                 carried by the output
@@ -88,7 +107,6 @@
 //	groupedWithin, buffer  Pekko, Rx                  Batch
 //	groupedWeightedWithin  Pekko                      BatchBytes
 //	concatMapIterable      Rx                         Unbatch
-//	distinct, dropDuplicates  Rx, Flink               Dedupe
 //	collect (partial), ofType  Pekko, Rx              Case
 //	divertTo               Pekko                      DivertTo
 //	alsoTo, to and via     Pekko, Kafka Streams       AlsoTo
@@ -104,6 +122,16 @@
 //	zipWith, zipN          Rx, Pekko                  Zip, Map
 //	wireTap, observe       Pekko, fs2                 WireTap
 //	iterate, expand        Flink, Rx                  Feedback
+//	distinct               Rx                         Distinct
+//	dropDuplicates         Flink                      Dedupe
+//	fold, runningFold      Kotlin                     Fold, Scan
+//	reduce, aggregate      Rx, Kafka Streams          Fold, Window
+//	limit, skip            Pekko, Rx                  Take, Drop
+//	process (function)     Flink, Kafka Streams       Stateful
+//	statefulMap            Pekko                      Stateful, Scan
+//	windowedBy             Kafka Streams              Window
+//	windowTime, bufferTime Rx                         Window, Batch
+//	intervalJoin           Flink                      JoinWithin
 //	rateLimit              Rx                         Throttle
 //
 // # Hubs

@@ -34,12 +34,16 @@ var tasks = []struct {
 	task  string
 	names []string
 }{
-	{"Change values", []string{"Map", "MapMessage", "Filter", "FilterMap", "FlatMap", "Tap", "Try", "Dedupe"}},
+	{"Change values", []string{"Map", "MapMessage", "Filter", "FilterMap", "FlatMap", "Tap", "Try", "Dedupe",
+		"Distinct"}},
 	{"Send messages to several places", []string{"FanOut", "Split", "Balance", "Partition", "ByKey", "Case", "DivertTo",
 		"AlsoTo", "WireTap", "Unzip", "Feedback"}},
 	{"Bring sources together", []string{"FanIn", "MergePreferred", "MergeWeighted", "MergeSorted", "MergeSequence",
 		"Interleave", "Concat", "OrElse", "Zip", "WithLatest", "CombineLatest"}},
 	{"Handle several values at once", []string{"Batch", "BatchBytes", "Unbatch"}},
+	{"Take a part of a stream", []string{"Take", "TakeWhile", "Drop", "DropWhile"}},
+	{"Keep a state", []string{"Scan", "Fold", "Stateful"}},
+	{"Compute per time, and join by time", []string{"Window", "JoinWithin"}},
 	{"Control the rate", []string{"Throttle"}},
 }
 

@@ -7,10 +7,13 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Scan keeps an aggregate: f adds each value to it, and the new aggregate is passed on. It starts
-// with first. An error or a panic of f is a fault of the message and leaves the aggregate as it was.
+// Scan passes on the sum so far after each value. f adds a value to the sum, which may be of any type
+// and starts with first. An error or a panic of f is a fault of the message and leaves the aggregate as it was.
 // So f must return a changed copy and not change what the aggregate points to. The aggregate is lost
 // when the stage is restarted. An entry that is delivered again is added again.
+//
+//	in   --1--2--3--|
+//	out  --1--3--6--|
 //
 // Order: kept. Acks: carried by the output.
 // Holds: the aggregate. Ends: when in ends.
@@ -29,11 +32,14 @@ func Scan[T, A any](
 	}, with(opts, function("f", f != nil), oneState)...)
 }
 
-// Fold is Scan that passes on only the last aggregate, when in ends or the graph drains. The
-// aggregate of no values is first. For aggregates of a stream without an end use Window, which also
-// keeps the entries leased until their aggregate is done.
+// Fold passes on the sum of all values at the end. It is Scan that passes on only the last aggregate,
+// when in ends or the graph drains. That of no values is first. For a stream without an end use
+// Window, which also keeps the entries leased until their aggregate is done.
 //
-// Order: there is one output. Acks: an entry is acked when it has been added, so the result carries no entry.
+//	in   --1--2--3--|
+//	out  ------------6|
+//
+// Order: there is one output. Acks: an entry is acked when it is added, so the result carries no entry.
 // Holds: the aggregate. Ends: when in ends, after the aggregate.
 func Fold[T, A any](
 	in flow.Source[T], first A, f func(ctx context.Context, sum A, v T) (A, error), opts ...flow.StageOption,

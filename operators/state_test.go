@@ -16,99 +16,6 @@ import (
 	"github.com/streamerson/streamerson-go/operators/state"
 )
 
-// pairSum is the last value and the sum of all.
-type pairSum struct{ v, sum int }
-
-func TestState_Conformance(t *testing.T) {
-	scan := func(in flow.Source[int], f func(int) error, o ...flow.StageOption) flow.Source[pairSum] {
-		return operators.Scan(in, pairSum{}, func(_ context.Context, p pairSum, v int) (pairSum, error) {
-			return pairSum{v, p.sum + v}, f(v)
-		}, o...)
-	}
-	t.Run("scan", func(t *testing.T) {
-		t.Parallel()
-		flowtest.TestOperator(
-			t,
-			flowtest.Traits[pairSum]{Of: func(p pairSum) []int { return []int{p.v} }, Failing: scan},
-			func(in flow.Source[int]) flow.Source[pairSum] { return scan(in, good) },
-		)
-	})
-	fold := func(in flow.Source[int], f func(int) error, o ...flow.StageOption) flow.Source[int] {
-		return operators.Fold(in, 0, func(_ context.Context, sum, v int) (int, error) { return sum + v, f(v) }, o...)
-	}
-	t.Run("fold", func(t *testing.T) {
-		t.Parallel()
-		flowtest.TestOperator(t, flowtest.Traits[int]{Failing: fold, Check: func(acked, out []int) error {
-			if len(out) == 0 { // the sink refused the sum
-				return nil
-			}
-			return sameTotal(acked, out)
-		}}, func(in flow.Source[int]) flow.Source[int] { return fold(in, good) })
-	})
-	for name, op := range map[string]func(flow.Source[int]) flow.Source[int]{
-		"take": func(in flow.Source[int]) flow.Source[int] { return operators.Take(in, 1000) },
-		"take while": func(in flow.Source[int]) flow.Source[int] {
-			return operators.TakeWhile(in, func(v int) bool { return v >= 0 })
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			flowtest.TestOperator(t, flowtest.Traits[int]{}, op)
-		})
-	}
-	afterNine := func(v int) int { return min(v/10, 1) }
-	for name, op := range map[string]func(flow.Source[int]) flow.Source[int]{
-		"drop": func(in flow.Source[int]) flow.Source[int] { return operators.Drop(in, 10) },
-		"drop while": func(in flow.Source[int]) flow.Source[int] {
-			return operators.DropWhile(in, func(v int) bool { return v < 10 })
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			flowtest.TestOperator(t, flowtest.Traits[int]{Outputs: afterNine}, op)
-		})
-	}
-	t.Run("distinct", func(t *testing.T) {
-		t.Parallel()
-		flowtest.TestOperator(t, flowtest.Traits[int]{Outputs: func(v int) int { return 1 - v%2 }},
-			func(in flow.Source[int]) flow.Source[int] {
-				return operators.Distinct(in, func(v int) int { return v / 2 }, 100)
-			})
-	})
-	stateful := func(in flow.Source[int], f func(int) error, o ...flow.StageOption) flow.Source[int] {
-		return operators.Stateful(in, func(v int) int { return v % 5 }, nil,
-			func(_ context.Context, c *state.Cell[int, int], v int, emit func(int)) error {
-				n, _ := c.Get()
-				c.Set(n + 1)
-				if n != v/5 {
-					return errors.New("a value was counted twice or not at all")
-				}
-				emit(v)
-				return f(v)
-			}, nil, o...)
-	}
-	t.Run("stateful", func(t *testing.T) {
-		t.Parallel()
-		flowtest.TestOperator(t, flowtest.Traits[int]{}, func(in flow.Source[int]) flow.Source[int] {
-			return stateful(in, good)
-		})
-	})
-	t.Run("stateful with errors", func(t *testing.T) {
-		t.Parallel()
-		count := func(in flow.Source[int], f func(int) error, o ...flow.StageOption) flow.Source[int] {
-			return operators.Stateful(in, func(v int) int { return v % 5 }, nil,
-				func(_ context.Context, c *state.Cell[int, int], v int, emit func(int)) error {
-					emit(v)
-					c.Set(v)
-					return f(v)
-				}, nil, o...)
-		}
-		flowtest.TestOperator(t, flowtest.Traits[int]{Failing: count}, func(in flow.Source[int]) flow.Source[int] {
-			return count(in, good)
-		})
-	})
-}
-
 // TestTake checks what happens to the entries behind the last one that Take passes on.
 func TestTake(t *testing.T) {
 	never := func(v int) bool { return v < 3 }
@@ -190,7 +97,10 @@ func TestState_PanicsAreFaultsOfOneMessage(t *testing.T) {
 		"fold":     func(in flow.Source[int]) flow.Source[int] { return operators.Fold(in, 0, sum, dead) },
 		"stateful": func(in flow.Source[int]) flow.Source[int] {
 			return operators.Stateful(in, key, nil,
-				func(_ context.Context, _ *state.Cell[int, int], v int, emit func(int)) error { emit(v); return nil }, nil, dead)
+				func(_ context.Context, _ *state.Cell[int, int], v int, emit func(int)) error {
+					emit(v)
+					return nil
+				}, nil, dead)
 		},
 	} {
 		virtual(t, name, func(t *testing.T) {

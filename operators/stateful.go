@@ -10,8 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/operators/state"
 )
 
-// Stateful calls f with each value and the state of its key. f reads and changes the state through
-// the cell, and passes on any number of results with emit, which it may call only until it returns.
+// Stateful calls f with each value and its key's state. f reads and changes the state through
+// the cell. It passes on any number of results with emit, and only until it returns.
 // When f returns an error or panics, the changes of the cell and the results are dropped, and the
 // fault policy decides on the message.
 //
@@ -24,7 +24,10 @@ import (
 // Give a &state.Memory to keep the state over restarts, or to choose how many keys it has. An entry
 // that is delivered again is handled again. A key that is not equal to itself (NaN) has no state.
 //
-// Order: kept. Acks: an entry is acked when all its results are.
+//	in   --a--b--a--a---------|
+//	out  -----------3---a-----|  f counts, and the timer of a is due
+//
+// Order: kept. Acks: an entry is acked when all results are.
 // Holds: the store's keys, and what one call emits, up to a chunk. Ends: when in ends; timers do not delay it.
 func Stateful[K comparable, S, T, U any](
 	in flow.Source[T], key func(T) K, store state.Store[K, S],

@@ -13,6 +13,9 @@ import (
 // Otherwise they are done, as if they were filtered out. A restarted stage that had not finished
 // counts from zero. If n is 0, Take ends with the first message.
 //
+//	in   --1--2--3--4--
+//	out  --1--2|  n = 2
+//
 // Order: kept. Acks: carried by what passes; the rest goes back or is done.
 // Holds: nothing. Ends: after n messages, or when in ends.
 func Take[T any](in flow.Source[T], n int, opts ...flow.StageOption) flow.Source[T] {
@@ -30,9 +33,12 @@ func Take[T any](in flow.Source[T], n int, opts ...flow.StageOption) flow.Source
 	}, with(opts, notNegative("n", n, "messages"), oneCount)...)
 }
 
-// TakeWhile passes on messages until f returns false, and then ends as Take does. The message for
+// TakeWhile passes on messages until f returns false. Then it ends as Take does. The message for
 // which f returned false is the first of those that go back or are done. An error or a panic of f is
 // a fault of the message.
+//
+//	in   --1--2--9--1--
+//	out  --1--2--|  f returns false for 9
 //
 // Order: kept. Acks: carried by what passes; the rest goes back or is done.
 // Holds: nothing. Ends: at the first message for which f returns false, or when in ends.
@@ -55,7 +61,10 @@ func TakeWhile[T any](in flow.Source[T], f func(T) bool, opts ...flow.StageOptio
 	}, with(opts, function("f", f != nil), oneCount)...)
 }
 
-// Drop drops the first n messages: they are done. A restarted stage counts from zero.
+// Drop drops the first n messages. They are done. A restarted stage counts from zero.
+//
+//	in   --1--2--3--4--|
+//	out  --------3--4--|  n = 2
 //
 // Order: kept. Acks: carried by what passes; the rest is done here.
 // Holds: nothing. Ends: when in ends.
@@ -74,6 +83,9 @@ func Drop[T any](in flow.Source[T], n int, opts ...flow.StageOption) flow.Source
 
 // DropWhile drops messages until f returns false. From that message on it passes all on, and f is
 // not called again until the stage is restarted. An error or a panic of f is a fault of the message.
+//
+//	in   --1--2--9--1--|
+//	out  --------9--1--|  f returns false for 9
 //
 // Order: kept. Acks: carried by what passes; the rest is done here.
 // Holds: nothing. Ends: when in ends.

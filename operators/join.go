@@ -1,0 +1,259 @@
+package operators
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators/window"
+)
+
+// JoinWithin joins two streams by key and time. It calls f with each left and each right value that
+// have the same key and lie close together in time. The package window has the configuration, and what event time
+// means. A value waits for partners until the watermark says that none can come. A value that had
+// none is passed on as f(l, nil) or f(nil, r), or is done, as the kind of the join says. It is the
+// same with values that come too late to wait, and that have no time or one too far ahead.
+//
+// If f fails for a pair, the fault policy decides on the value that came later. If it fails for a
+// value alone, the value's entry goes back to its source. When a drain starts, values no longer wait.
+// JoinWithin has two inputs, so it runs on its own goroutine.
+//
+//	left   --a1-----b2-----------|
+//	right  ------a3-----c4-------|
+//	out    ------(a1,a3)----(b2,)|  a left join
+//
+// Order: by the later value; values alone come when they stop to wait. Acks: an entry is acked when
+// all its results are, and it waits no longer.
+// Holds: up to MaxHeld entries. Ends: when both have ended, after the values that wait.
+func JoinWithin[L, R any, K comparable, U any](
+	left flow.Source[L], right flow.Source[R], cfg window.Join[L, R, K],
+	f func(ctx context.Context, l *L, r *R) (U, error), opts ...flow.StageOption,
+) flow.Source[U] {
+	cfg = joinDefaults(cfg)
+	return flow.Pair(
+		"join-within", left, right,
+		func() flow.PairHandler[L, R, U] { return newJoining(cfg, f) },
+		with(append(opts, joinMistakes(cfg)...), function("f", f != nil),
+			flow.Traits{Holds: max(cfg.MaxHeld, 1)})...)
+}
+
+func joinDefaults[L, R any, K comparable](cfg window.Join[L, R, K]) window.Join[L, R, K] {
+	if cfg.Idle == 0 {
+		cfg.Idle = time.Minute
+	}
+	if cfg.MaxAhead == 0 {
+		cfg.MaxAhead = maxAhead
+	}
+	if cfg.MaxHeld == 0 {
+		cfg.MaxHeld = 1024
+	}
+	return cfg
+}
+
+func joinMistakes[L, R any, K comparable](cfg window.Join[L, R, K]) []flow.StageOption {
+	mistakes := []flow.StageOption{
+		function("LeftKey", cfg.LeftKey != nil), function("RightKey", cfg.RightKey != nil),
+		atLeastOne("MaxHeld", cfg.MaxHeld, "values"),
+	}
+	add := func(field, issue, fix string) { mistakes = append(mistakes, flow.Invalid(field, issue, fix)) }
+	if cfg.Before < 0 || cfg.After < 0 || cfg.Before+cfg.After <= 0 {
+		add(
+			"Before, After",
+			fmt.Sprintf("%v and %v", cfg.Before, cfg.After),
+			"give zero or more, and one that is positive",
+		)
+	}
+	if cfg.Slack < 0 {
+		add("Slack", cfg.Slack.String(), "give zero or more")
+	}
+	if (cfg.LeftTime == nil) != (cfg.RightTime == nil) {
+		add("LeftTime, RightTime", "only one of them is given", "give both, or none for processing time")
+	}
+	if cfg.Kind > window.Outer {
+		add("Kind", fmt.Sprint(cfg.Kind), "give window.Inner, window.Left or window.Outer")
+	}
+	return mistakes
+}
+
+// joining is the handler of JoinWithin.
+type joining[L, R any, K comparable, U any] struct {
+	f      func(context.Context, *L, *R) (U, error)
+	left   side[L, K]
+	right  side[R, K]
+	most   int
+	ahead  int64
+	mark   *watermark // nil: processing time
+	clock  int64
+	timers windowTimers
+}
+
+func newJoining[L, R any, K comparable, U any](
+	cfg window.Join[L, R, K], f func(context.Context, *L, *R) (U, error),
+) *joining[L, R, K, U] {
+	h := &joining[L, R, K, U]{
+		f: f, most: cfg.MaxHeld, ahead: int64(cfg.MaxAhead), clock: noTime,
+		left:  newSide(cfg.LeftKey, cfg.LeftTime, cfg.After, cfg.Kind >= window.Left),
+		right: newSide(cfg.RightKey, cfg.RightTime, cfg.Before, cfg.Kind == window.Outer),
+	}
+	if cfg.LeftTime != nil {
+		mark := newWatermark(cfg.Slack)
+		h.mark = &mark
+		h.timers = newWindowTimers(true, cfg.Idle, 0, 0)
+	}
+	h.now()
+	return h
+}
+
+func (h *joining[L, R, K, U]) now() int64 {
+	h.clock = max(h.clock, time.Now().UnixNano())
+	return h.clock
+}
+
+// low is up to where all values have come.
+func (h *joining[L, R, K, U]) low() int64 {
+	if h.mark != nil {
+		return h.mark.low
+	}
+	return h.clock
+}
+
+// Left handles a left value.
+func (h *joining[L, R, K, U]) Left(ctx context.Context, m flow.Message[L], emit flow.Emit[U]) error {
+	both := func(l *L, r *R) (U, error) { return h.f(ctx, l, r) }
+	return joinOne(ctx, h, &h.left, &h.right, m, both, emit)
+}
+
+// Right handles a right value.
+func (h *joining[L, R, K, U]) Right(ctx context.Context, m flow.Message[R], emit flow.Emit[U]) error {
+	both := func(r *R, l *L) (U, error) { return h.f(ctx, l, r) }
+	return joinOne(ctx, h, &h.right, &h.left, m, both, emit)
+}
+
+// joinOne handles a value of one side.
+func joinOne[A, B, L, R any, K comparable, U any](
+	ctx context.Context, h *joining[L, R, K, U], own *side[A, K], other *side[B, K],
+	m flow.Message[A], f func(*A, *B) (U, error), emit flow.Emit[U],
+) error {
+	if h.mark == nil {
+		h.now()
+		h.expire(ctx, emit)
+	}
+	key, ts, valid, err := own.locate(m.Value, h.clock)
+	if err != nil {
+		return err
+	}
+	if valid && h.mark != nil && h.ahead >= 0 && ts-h.ahead > h.clock {
+		valid = ts-h.ahead <= h.now()
+	}
+	var partners []*kept[B, K]
+	if valid {
+		partners = other.around(key, ts-other.wait, ts+own.wait)
+	}
+	results := make([]U, 0, len(partners))
+	for _, p := range partners {
+		r, err := called(&m.Value, &p.held.Value, f)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+	}
+	waits := valid && ts+own.wait >= h.low()
+	if !waits && len(partners) == 0 && own.alone {
+		r, err := called[A, B](&m.Value, nil, f)
+		if err != nil {
+			return err
+		}
+		emit(flow.Derive(m, r))
+	}
+	for i, p := range partners { // nothing fails any more
+		p.matched = true
+		emit(flow.Join(ctx, results[i], []flow.Held[empty]{also(ctx, m), also(ctx, p.held.Message)}))
+	}
+	if waits {
+		own.keep(ctx, key, ts, m, len(partners) > 0)
+	}
+	if valid && h.mark != nil {
+		saw(ctx, h.mark, m, ts)
+	}
+	h.expire(ctx, emit)
+	for h.left.due.Len()+h.right.due.Len() >= max(h.most, 1) {
+		h.expireOne(ctx, emit)
+	}
+	return nil
+}
+
+// also holds a message once more, without its value.
+func also[T any](ctx context.Context, m flow.Message[T]) flow.Held[empty] {
+	return flow.Hold(ctx, flow.Derive(m, empty{}))
+}
+
+// called calls f. Its panic becomes an error that does not cost the stage its state.
+func called[A, B, U any](a *A, b *B, f func(*A, *B) (U, error)) (u U, err error) {
+	_, panicked := calm(empty{}, func(empty) empty {
+		u, err = f(a, b)
+		return empty{}
+	})
+	if panicked != nil {
+		err = fmt.Errorf("operators: join-within: %w", panicked)
+	}
+	return u, err
+}
+
+// expire ends the wait of the values that no partner can come for.
+func (h *joining[L, R, K, U]) expire(ctx context.Context, emit flow.Emit[U]) {
+	for low := h.low(); h.first() < low; {
+		h.expireOne(ctx, emit)
+	}
+}
+
+// first returns the time after which the first value stops to wait.
+func (h *joining[L, R, K, U]) first() int64 { return min(h.left.due.first(), h.right.due.first()) }
+
+// expireOne ends the wait of the value that stops to wait first.
+func (h *joining[L, R, K, U]) expireOne(ctx context.Context, emit flow.Emit[U]) {
+	if h.left.due.first() <= h.right.due.first() {
+		end(h.left.take(), h.left.alone, func(l *L) (U, error) { return h.f(ctx, l, nil) }, emit)
+	} else {
+		end(h.right.take(), h.right.alone, func(r *R) (U, error) { return h.f(ctx, nil, r) }, emit)
+	}
+}
+
+// end passes on a value without a partner, or is done with it.
+func end[T any, K comparable, U any](k *kept[T, K], alone bool, f func(*T) (U, error), emit flow.Emit[U]) {
+	if alone && !k.matched {
+		r, err := called(&k.held.Value, nil, func(v *T, _ *empty) (U, error) { return f(v) })
+		if err != nil {
+			k.held.Fail(err)
+			return
+		}
+		emit(flow.Derive(k.held.Message, r))
+	}
+	k.held.Done()
+}
+
+// Next returns when something is due by the clock.
+func (h *joining[L, R, K, U]) Next() time.Time {
+	if first := h.first(); h.mark == nil && first != never {
+		return time.Unix(0, first+1)
+	}
+	return h.timers.next
+}
+
+// Ring implements flow.Alarm.
+func (h *joining[L, R, K, U]) Ring(ctx context.Context, emit flow.Emit[U]) error {
+	h.now()
+	if idle, _, _ := h.timers.ring(); idle {
+		h.mark.tick()
+	}
+	h.expire(ctx, emit)
+	return nil
+}
+
+// End ends the wait of all values.
+func (h *joining[L, R, K, U]) End(ctx context.Context, emit flow.Emit[U]) error {
+	for h.first() != never {
+		h.expireOne(ctx, emit)
+	}
+	return nil
+}
