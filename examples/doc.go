@@ -7,6 +7,7 @@
 //	go run ./examples/chat                 # rooms in a browser, over WebSockets
 //	go run ./examples/game                 # a small arena for two windows and more
 //	go run ./examples/billing              # orders into a database by batches, and dead letters
+//	go run ./examples/analytics            # windows of event time, drawn live
 //	go run ./examples/wordcount            # counts words; needs nothing installed
 //	go run ./examples/read                 # prints a stream as it grows
 //	go run ./examples/pipe big.txt         # writes a file to a stream
