@@ -441,16 +441,17 @@ func TestHubClose(t *testing.T) {
 // TestHubSinks runs the contract of sinks on the ends of the hubs. A consumer reads all the time.
 func TestHubSinks(t *testing.T) {
 	number := func(i int) int { return i }
-	for name, open := range map[string]func(*testing.T) (func(...flow.StageOption) flow.Sink[int], flow.Source[int], func()){
-		"merge": func(*testing.T) (func(...flow.StageOption) flow.Sink[int], flow.Source[int], func()) {
+	type sinks = func(...flow.StageOption) flow.Sink[int]
+	for name, open := range map[string]func(*testing.T) (sinks, flow.Source[int], func()){
+		"merge": func(*testing.T) (sinks, flow.Source[int], func()) {
 			h := operators.NewMergeHub[int](8)
 			return h.Sink, h.Source(), h.Close
 		},
-		"broadcast": func(t *testing.T) (func(...flow.StageOption) flow.Sink[int], flow.Source[int], func()) {
+		"broadcast": func(t *testing.T) (sinks, flow.Source[int], func()) {
 			h := operators.NewBroadcastHub[int](8, operators.Block)
 			return h.Sink, h.Subscribe(t.Context()), h.Close
 		},
-		"partition": func(t *testing.T) (func(...flow.StageOption) flow.Sink[int], flow.Source[int], func()) {
+		"partition": func(t *testing.T) (sinks, flow.Source[int], func()) {
 			h := operators.NewPartitionHub(8, number)
 			return h.Sink, h.Subscribe(t.Context()), h.Close
 		},

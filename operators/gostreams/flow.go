@@ -21,10 +21,11 @@ import (
 //	    Flow(2, a second, NewFilter(odd))
 //	out ----1-----3-|
 //
-// Order: that of the flows within a batch, kept between batches. Acks: an entry is acked when all results of its batch are.
+// Order: that of the flows within a batch, kept between batches. Acks: with all results of its batch.
 // Holds: two batches. Ends: when in ends, after the last batch.
 func Flow[T, U any](
-	in flow.Source[T], n int, within time.Duration, through func(streams.Source) streams.Source, opts ...flow.StageOption,
+	in flow.Source[T], n int, within time.Duration, through func(streams.Source) streams.Source,
+	opts ...flow.StageOption,
 ) flow.Source[U] {
 	var call func(context.Context, []T) ([]U, error)
 	if through != nil {
