@@ -286,3 +286,27 @@ func TestTraceEndsSpans(t *testing.T) {
 		}
 	}
 }
+
+// Without a tracer nothing is allocated: see also TestNoAllocationPerMessage.
+func TestNoTracerNoAllocation(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	out := NewSink("out", func() Writer[int] {
+		return WriterFunc[int](func(ctx context.Context, chunk []Message[int]) error {
+			m := chunk[0]
+			if n := testing.AllocsPerRun(100, func() {
+				if BeginWrite(ctx, m, "there", false) != nil || TracerOf(ctx) != nil || ContextOf(ctx, m) != ctx {
+					t.Error("traced")
+				}
+				NoteError(ctx, errBoom)
+			}); n != 0 {
+				t.Errorf("%v allocations", n)
+			}
+			return nil
+		})
+	})
+	if err := New("g", To(newScript(1).source(), out)).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -54,8 +54,8 @@
 //
 // # Sampling and cost
 //
-// The sampler of the provider decides. Spans that are not sampled still pass their trace on, so that
-// the next process decides alike; each costs about a microsecond. A program that does not call With or
+// The sampler of the provider decides. A span that is not sampled costs about a microsecond. It
+// still passes its trace on, so that the next process decides alike. A program that does not call With or
 // New pays nothing.
 //
 // # Propagation
