@@ -11,6 +11,7 @@ type edge[T any] struct {
 	senders atomic.Int32
 	stats   *edgeStats
 	lending[T]
+	puller atomic.Pointer[lane] // the lane of a Puller, which is woken when the edge is emptied; may be nil
 
 	deal  func(*lane, []Message[T]) // passes a chunk of a source to workers at once; nil: the edge is read
 	over  func()                    // is called after the last sender; may be nil
@@ -172,6 +173,14 @@ func (p *port[T]) flush(block bool) {
 
 // free reports whether the edge has room for a chunk now.
 func (p *port[T]) free() bool { return len(p.e.ch) < cap(p.e.ch) }
+
+// idle reports whether no chunk waits in the edge. The lane is woken when that becomes true.
+func (p *port[T]) idle(la *lane) bool {
+	if p.e.puller.Load() != la {
+		p.e.puller.Store(la)
+	}
+	return len(p.e.ch) == 0
+}
 
 // send sends a chunk and passes ownership to the receiver. It reports false if the edge was full;
 // then the caller still owns the chunk. This happens only if block is false. If the lane is stopped

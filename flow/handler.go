@@ -105,12 +105,16 @@ func stage[T, U any](
 			done:  to.done,
 			nodes: append([]*node{n}, to.nodes...),
 		}
-		if n.async && !in.out.node.endsInEdge() {
-			e := edgeTo(b, n, own)
-			own = e.sender()
-		}
-		in.out.link(b, own)
+		linkTo(b, in, n, own)
 	})
+}
+
+// linkTo links a stage's input to its chain, with an edge between them if Async asks for one.
+func linkTo[T any](b *builder, in Source[T], n *node, own chain[T]) {
+	if n.async && !in.out.node.endsInEdge() {
+		own = edgeTo(b, n, own).sender()
+	}
+	in.out.link(b, own)
 }
 
 // turn runs the calls of a handler that emits. The output is buffered until the handler returns.
@@ -124,6 +128,8 @@ type turn struct {
 	others []lease // leases of other emitted messages; each owns a share made for it
 
 	outputs []buffer
+
+	forwarder func() // see passOn
 }
 
 // buffer is the buffer of one output, or of several.
@@ -164,7 +170,13 @@ func (t *turn) handle(l lease, meta *record, call func(context.Context) error) {
 func (t *turn) apart(call func(context.Context) error) error {
 	t.works()
 	t.traced.span = nil
-	if err := t.guard(call); err != nil {
+	if t.forwarder == nil {
+		t.forwarder = func() { t.forward(false) }
+	}
+	t.passOn = t.forwarder
+	err := t.guard(call)
+	t.passOn = nil
+	if err != nil {
 		t.undo()
 		return err
 	}

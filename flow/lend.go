@@ -99,6 +99,9 @@ func (r *reading[T]) consume() error {
 			continue
 		}
 		r.taken.Add(1)
+		if puller := r.puller.Load(); puller != nil {
+			wake(puller.wake)
+		}
 		if !ok || la.aborted {
 			giveBack(la, chunk)
 			return nil

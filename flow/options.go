@@ -111,6 +111,21 @@ func OnFault(p Policy) StageOption {
 	})
 }
 
+// CallOptions returns those options that concern a single call, which are OnFault and Timeout. It is
+// for operators made of several stages, which pass all options to one of them.
+func CallOptions(opts ...StageOption) StageOption {
+	var given stageConfig
+	given.apply(opts)
+	return stageOption(func(c *stageConfig) {
+		if given.policy != nil {
+			c.policy = given.policy
+		}
+		if given.timeout > 0 {
+			c.timeout = given.timeout
+		}
+	})
+}
+
 // ChunkSize is the largest number of messages in a chunk. It limits how many messages a source
 // reads at once and a sink writes at once. For a stage with several outputs, or with an edge before
 // it, it limits the chunks on its edges. Elsewhere it has no effect. Defaults to 256. A stage does

@@ -19,7 +19,7 @@ const severalPorts = "it has several outputs or inputs; put the work into a sepa
 type RouteEmit[U any] func(port int, m Message[U])
 
 // RouteHandler is a Handler with several outputs of one type. Optional interfaces: RouteAlarm,
-// RouteEnder.
+// RouteEnder, Puller.
 type RouteHandler[T, U any] interface {
 	Handle(ctx context.Context, m Message[T], emit RouteEmit[U]) error
 }
@@ -34,6 +34,18 @@ type RouteAlarm[U any] interface {
 // like Ender.
 type RouteEnder[U any] interface {
 	End(ctx context.Context, emit RouteEmit[U]) error
+}
+
+// Puller is a RouteHandler that keeps messages until an output has room, as buffers do. So a slow
+// output does not stop it from receiving. Make its stage Async, so that a slow stage before it does
+// not delay its outputs.
+type Puller[U any] interface {
+	// Waiting reports whether there is a message for an output. It is called often and must be quick.
+	Waiting(port int) bool
+	// Pull is called when Waiting is true and the output has room, which is when no chunk waits for
+	// the stage behind it. It may emit one message, to this output. An error or a panic is a failure
+	// of the stage.
+	Pull(ctx context.Context, port int, emit RouteEmit[U]) error
 }
 
 // RouteFunc selects the outputs of a message: emit sends it to one output. emit may be called for
@@ -79,7 +91,7 @@ func RouteVia[T, U any](
 			for i := range to {
 				to[i] = ends[i].(*edge[U])
 			}
-			in.out.link(b, routeChain(nd, b, newHandler, to))
+			linkTo(b, in, nd, routeChain(nd, b, newHandler, to))
 		})
 	}
 	return outs
@@ -105,12 +117,15 @@ func newOutlet[U any](nd *node, i, n int, link func(*builder, []boundary)) Sourc
 // routeStage runs a RouteHandler.
 type routeStage[T, U any] struct {
 	turn
-	h     RouteHandler[T, U]
-	ports []*port[U]
-	buf   []routed[U]
-	emit  RouteEmit[U]
-	turns int   // next output for AnyPort
-	bad   error // the call used a port that does not exist
+	h       RouteHandler[T, U]
+	puller  Puller[U] // h, if it is a Puller
+	ports   []*port[U]
+	buf     []routed[U]
+	emit    RouteEmit[U]
+	turns   int // next output for AnyPort
+	pulled  int // output of the current Pull
+	pullOne func(context.Context) error
+	bad     error // the call used a port that does not exist
 }
 
 type routed[U any] struct {
@@ -129,10 +144,15 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 				s.ports = append(s.ports, e.attach(la))
 			}
 			s.init(la, b.run.stages[nd])
-			s.renew = func() { s.h, s.bad = newHandler(), nil }
+			s.renew = func() {
+				s.h, s.bad = newHandler(), nil
+				s.puller, _ = s.h.(Puller[U])
+			}
 			s.outputs, s.emit = []buffer{s}, s.route
+			s.pullOne = func(ctx context.Context) error { return s.valid(s.puller.Pull(ctx, s.pulled, s.emit)) }
 			s.hook(s.end)
 			s.rings(func() alarmed { return find[RouteAlarm[U]](s.h) }, s.ring)
+			la.alarms = append(la.alarms, alarm{next: s.pullable, ring: s.pull})
 			return s.push
 		},
 		done: func() {
@@ -146,6 +166,11 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 
 func (s *routeStage[T, U]) push(ms []Message[T]) {
 	each(&s.stageBase, ms, func(m Message[T]) {
+		if err := s.pull(); err != nil {
+			s.la.fail(err)
+			giveBackTo(&s.la.dirty, []Message[T]{m}, untouched(s.st.node))
+			return
+		}
 		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, m, s.emit)) })
 	})
 }
@@ -237,6 +262,34 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 	p.e.stats.sent(len(chunks[at-1]))
 }
 
+// pullable returns the past if a Puller has a message for an output that has room.
+func (s *routeStage[T, U]) pullable() (at time.Time) {
+	if s.puller != nil {
+		for i, out := range s.ports {
+			if out.idle(s.la) && s.puller.Waiting(i) {
+				return time.Unix(0, 0)
+			}
+		}
+	}
+	return at
+}
+
+// pull lets a Puller emit to the outputs that have room.
+func (s *routeStage[T, U]) pull() error {
+	if s.puller == nil {
+		return nil
+	}
+	for i, out := range s.ports {
+		for !s.la.aborted && out.idle(s.la) && s.puller.Waiting(i) {
+			s.pulled = i
+			if err := s.apart(s.pullOne); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // ForkFunc is a RouteFunc for two outputs of different types.
 type ForkFunc[T, A, B any] func(ctx context.Context, m Message[T], a Emit[A], b Emit[B]) error
 
@@ -285,7 +338,7 @@ func ForkVia[T, A, B any](
 	nd.needs(newHandler != nil, "newHandler")
 	nd.OneWorker = severalPorts
 	link := func(b *builder, ends []boundary) {
-		in.out.link(b, forkChain(nd, b, newHandler, ends[0].(*edge[A]), ends[1].(*edge[B])))
+		linkTo(b, in, nd, forkChain(nd, b, newHandler, ends[0].(*edge[A]), ends[1].(*edge[B])))
 	}
 	return newOutlet[A](nd, 0, 2, link), newOutlet[B](nd, 1, 2, link)
 }

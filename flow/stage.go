@@ -63,6 +63,7 @@ type stageBase struct {
 	final   bool          // its faults cannot be retried
 	renew   func()        // makes a new handler
 	current currentWork
+	passOn  func() // passes on what a call without a message has emitted; nil in other calls
 
 	// See meter.
 	seen   bool          // it has been measured; owned by the lane's goroutine
@@ -108,10 +109,13 @@ func StageName(ctx context.Context) string {
 }
 
 // Sleep waits on behalf of the current message, for handlers that limit their rate. Before it
-// waits, it passes on the messages buffered in neighbouring stages. If ctx is done, it returns
-// early with the cause.
+// waits, it passes on the messages buffered in neighbouring stages, and those that an End or a Ring
+// has emitted; the holds that the call has ended are done. If ctx is done, it returns early with the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	if s := stageOf(ctx); s != nil {
+		if s.passOn != nil {
+			s.passOn()
+		}
 		s.la.flush(true)
 	}
 	if !passes(ctx, d) {
