@@ -38,7 +38,7 @@ var floors = map[string][][]string{
 		{"admin", "dead"},
 		{"reader"},
 		{"writer"},
-		{"schedule", "dedupe", "streamersonv1"},
+		{"schedule", "dedupe", "ratelimit", "streamersonv1"},
 		{"internal/probe"},
 		{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
 		{"internal/conn"},

@@ -44,6 +44,7 @@ const (
 	// still needs the oldest entries and has made no progress for a minute. Err is a
 	// *HeldBackError. Each group is reported once, and again every ten minutes while this lasts.
 	EventHeldBack
+	EventLimiterWaits // a ratelimit.Limiter gets no answer and retries for Wait: Err is the cause
 )
 
 // eventNames are the texts of the kinds, in order.
@@ -53,7 +54,7 @@ var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated
 	"restored", "late acks", "stream recreated", "stream may be evicted",
 	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "refused, will try again",
 	"entry too large to be read", "ticker waits", "dead letters dropped",
-	"trimming held back by a group"}
+	"trimming held back by a group", "rate limiter waits"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

@@ -1,0 +1,2 @@
+// Package ratelimit shares a rate limit between processes through Redis.
+package ratelimit
