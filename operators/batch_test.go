@@ -184,12 +184,12 @@ func TestBatchRestarted(t *testing.T) {
 	})
 }
 
-func TestBatchBytes(t *testing.T) {
+func TestBatchWeighted(t *testing.T) {
 	size := func(s string) int { return len(s) }
 	virtual(t, "by bytes, count and age", func(t *testing.T) {
 		in, out := newFeed("aa", "bb", "c", "dddd", "e", "f", "g", "hhhhhhhhh", "i"), &box[[]string]{}
 		in.stays = true
-		r := start(t, flow.To(operators.BatchBytes(in.source(), 3, time.Second, 5, size), out.sink()))
+		r := start(t, flow.To(operators.BatchWeighted(in.source(), 3, time.Second, 5, size), out.sink()))
 		time.Sleep(time.Minute)
 		// aa bb c is full by bytes, and so is dddd e. Then f g, and a value that fits neither with
 		// them nor alone.
@@ -211,7 +211,7 @@ func TestBatchBytes(t *testing.T) {
 		for i := range 1000 {
 			in.values = append(in.values, strings.Repeat("x", i*i%37))
 		}
-		run(t, flow.To(operators.BatchBytes(in.source(), 7, time.Second, 60, size), out.sink()))
+		run(t, flow.To(operators.BatchWeighted(in.source(), 7, time.Second, 60, size), out.sink()))
 		for _, b := range out.values() {
 			if n := len(strings.Join(b, "")); len(b) > 7 || n > 60 {
 				t.Fatalf("a batch of %d values and %d bytes", len(b), n)
@@ -224,7 +224,7 @@ func TestBatchBytes(t *testing.T) {
 	})
 	virtual(t, "a size that panics or is negative costs its own message only", func(t *testing.T) {
 		in, out := newFeed("a", "panics", "b", "negative", "c"), &box[[]string]{}
-		run(t, flow.To(operators.BatchBytes(in.source(), 3, time.Second, 100, func(s string) int {
+		run(t, flow.To(operators.BatchWeighted(in.source(), 3, time.Second, 100, func(s string) int {
 			switch s {
 			case "panics":
 				panic(errBoom)

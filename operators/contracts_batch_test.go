@@ -43,8 +43,8 @@ func inBatch(b []int) []int { return b }
 
 func sevens(in ints) flow.Source[[]int] { return operators.Batch(in, 7, time.Minute) }
 
-func byBytes(in ints, f func(int) error, opts ...flow.StageOption) flow.Source[[]int] {
-	return operators.BatchBytes(in, 7, time.Minute, 20, func(v int) int {
+func byWeight(in ints, f func(int) error, opts ...flow.StageOption) flow.Source[[]int] {
+	return operators.BatchWeighted(in, 7, time.Minute, 20, func(v int) int {
 		if f(v) != nil {
 			return -1 // an error of the message
 		}
@@ -67,8 +67,8 @@ var batchContracts = []contract{
 			}, opts...)
 		},
 	}, sevens),
-	promises("BatchBytes", "", flowtest.Traits[[]int]{Of: inBatch, Holds: 7, Joined: true, Failing: byBytes},
-		func(in ints) flow.Source[[]int] { return byBytes(in, good) }),
+	promises("BatchWeighted", "", flowtest.Traits[[]int]{Of: inBatch, Holds: 7, Joined: true, Failing: byWeight},
+		func(in ints) flow.Source[[]int] { return byWeight(in, good) }),
 	calls("Unbatch", "", flowtest.Traits[int]{Holds: 7}, // and each value settles by itself
 		func(in ints, f func(int) error, opts ...flow.StageOption) ints {
 			return checked(operators.Unbatch(sevens(in)), f, opts...)

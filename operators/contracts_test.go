@@ -27,6 +27,7 @@ var contracts = slices.Concat(
 	batchContracts,
 	stateContracts,
 	windowContracts,
+	timeContracts,
 )
 
 // promises is the contract of an operator with one input and one output.

@@ -60,7 +60,9 @@
 // Handle several values at once:
 //
 //	Batch           gathers values into slices of n                    kept                 when its batch is
-//	BatchBytes      is Batch with a limit by size                      kept                 when its batch is
+//	BatchWeighted   is Batch with a limit by weight                    kept                 when its batch is
+//	BatchAdaptive   is Batch with a size that it finds itself          kept                 when its batch is
+//	MapBatch        turns the values of a batch into others            kept                 carried by the result
 //	Unbatch         turns each slice into its values                   kept                 each value by itself
 //
 // Take a part of a stream:
@@ -84,6 +86,19 @@
 // Control the rate:
 //
 //	Throttle        makes the stream wait, to keep a rate              kept                 carried by the output
+//	ThrottleCost    is Throttle with a cost per message                kept                 carried by the output
+//	ThrottleShared  is Throttle with a limit that is shared            kept                 carried by the output
+//	Buffer          lets the stream before it get ahead                kept                 carried by the output
+//	Conflate        combines values while its output is busy           kept                 when its summary is
+//	Extrapolate     invents values while its output waits              kept                 carried by the output
+//
+// Deal with time:
+//
+//	Delay           passes each message on after a time                by due time          carried by the output
+//	Debounce        passes on the last value of a quiet key            kept within a key    carried by the output
+//	Sample          passes on the last value of each interval          kept                 carried by the output
+//	KeepAlive       adds values while no message comes                 kept                 carried by the output
+//	Watchdog        stops the graph when the stream stalls             kept                 carried by the output
 //
 // # Other names
 //
@@ -105,7 +120,7 @@
 //	rebalance              Flink                      Balance
 //	merge, union           Rx, Pekko, Flink           FanIn
 //	groupedWithin, buffer  Pekko, Rx                  Batch
-//	groupedWeightedWithin  Pekko                      BatchBytes
+//	groupedWeightedWithin  Pekko                      BatchWeighted
 //	concatMapIterable      Rx                         Unbatch
 //	collect (partial), ofType  Pekko, Rx              Case
 //	divertTo               Pekko                      DivertTo
@@ -133,6 +148,15 @@
 //	windowTime, bufferTime Rx                         Window, Batch
 //	intervalJoin           Flink                      JoinWithin
 //	rateLimit              Rx                         Throttle
+//	debounceTime           Rx                         Debounce
+//	auditTime, sampleTime  Rx                         Sample
+//	batch (while busy)     Pekko                      Conflate
+//	expand                 Pekko                      Extrapolate
+//	keepAlive, heartbeat   Pekko                      KeepAlive
+//	idleTimeout, initialTimeout  Pekko                Watchdog
+//	completionTimeout      Pekko                      Watchdog
+//	onBackpressureBuffer   Reactor                    Buffer
+//	onBackpressureDrop, onBackpressureLatest  Reactor  Buffer
 //
 // # Hubs
 //

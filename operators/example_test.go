@@ -218,17 +218,6 @@ func ExampleBatch() {
 	// [5]
 }
 
-func ExampleBatchBytes() {
-	batches := operators.BatchBytes(source.Of("aa", "bb", "cccc", "ddddddd", "e"), 100, time.Second, 6,
-		func(s string) int { return len(s) })
-	exec(flow.To(batches, sink.Func(printed[[]string])))
-	// Output:
-	// [aa bb]
-	// [cccc]
-	// [ddddddd]
-	// [e]
-}
-
 func ExampleUnbatch() {
 	values := operators.Unbatch(source.Of([]int{1, 2}, nil, []int{3}))
 	exec(flow.To(values, sink.Func(printed[int])))

@@ -15,7 +15,7 @@ import (
 // evenly spaced; n allows the whole interval's messages at its start. A drain keeps this pace, so
 // the messages in flight must fit into flow.DrainTimeout. A stop ends the wait at once.
 //
-// The limit holds for one running graph. Other processes have their own.
+// The limit holds for one running graph. Other processes have their own; see ThrottleShared.
 //
 //	in   -123----------4--|
 //	out  -1---2---3----4--|  one in four ticks
@@ -39,7 +39,7 @@ func Throttle[T any](
 			return m, true, nil
 		}
 	}, with(opts, atLeastOne("n", n, "messages"), positive("per", per), atLeastOne("burst", burst, "messages"),
-		flow.Traits{OneWorker: "each worker would have its own rate limit", Passes: true})...)
+		flow.Traits{OneWorker: ownLimit, Passes: true})...)
 }
 
 func positive(field string, d time.Duration) flow.StageOption {

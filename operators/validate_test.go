@@ -113,12 +113,60 @@ func TestValidate(t *testing.T) {
 				return operators.Batch(shard, 10, 0)
 			}), discard[[]int]()))
 		}, []string{"feed: "}},
-		"BatchBytes": {func() []flow.Part {
-			return one(flow.To(operators.BatchBytes(in(), -1, 0, 0, nil), discard[[]int]()))
-		}, []string{"batch: n", "batch: maxBytes", "batch: size"}},
+		"BatchWeighted": {func() []flow.Part {
+			return one(flow.To(operators.BatchWeighted(in(), -1, 0, 0, nil), discard[[]int]()))
+		}, []string{"batch: n", "batch: most", "batch: weight"}},
+		"BatchAdaptive": {func() []flow.Part {
+			return one(flow.To(operators.BatchAdaptive(in(), 0, 0, flow.Workers(2)), discard[[]int]()))
+		}, []string{"batch-adaptive: most", "batch-adaptive: goal", "batch-adaptive: Workers"}},
+		"MapBatch": {func() []flow.Part {
+			return ends(operators.MapBatch[int, int](operators.Batch(in(), 2, 0), nil))
+		}, []string{"map-batch: f"}},
+		"MapBatch, BisectResults": {func() []flow.Part {
+			return ends(operators.MapBatch(operators.Batch(in(), 2, 0), flow.BisectResults[int, int](nil)))
+		}, []string{"map-batch: f"}},
+		"Buffer": {func() []flow.Part {
+			return ends(operators.Buffer(in(), 0, 9, flow.Workers(2)))
+		}, []string{"buffer: n", "buffer: over", "buffer: Workers"}},
+		"Buffer, larger than the credits": {func() []flow.Part {
+			return ends(operators.Buffer(numbers(1).source(flow.MaxInFlight(9)), 10, operators.Block))
+		}, []string{"buffer: "}},
+		"Conflate": {func() []flow.Part {
+			return ends(operators.Conflate[int, int](in(), 0, nil, nil))
+		}, []string{"conflate: most", "conflate: seed", "conflate: add"}},
+		"Extrapolate": {func() []flow.Part {
+			return ends(operators.Extrapolate(in(), nil))
+		}, []string{"extrapolate: next"}},
+		"Delay": {func() []flow.Part {
+			return ends(operators.Delay(in(), 0, nil, flow.Workers(2)))
+		}, []string{"delay: n", "delay: d", "delay: Workers"}},
+		"Debounce": {func() []flow.Part {
+			return ends(operators.Debounce[int, int](in(), 0, 0, -1, nil))
+		}, []string{"debounce: keys", "debounce: quiet", "debounce: most", "debounce: key"}},
+		"Debounce, most below quiet": {func() []flow.Part {
+			return ends(operators.Debounce(in(), 1, time.Second, time.Millisecond, key))
+		}, []string{"debounce: most"}},
+		"Sample": {func() []flow.Part {
+			return ends(operators.Sample(in(), 0, flow.Workers(2)))
+		}, []string{"sample: every", "sample: Workers"}},
+		"KeepAlive": {func() []flow.Part {
+			return ends(operators.KeepAlive(in(), 0, nil, flow.Workers(2)))
+		}, []string{"keep-alive: every", "keep-alive: make", "keep-alive: Workers"}},
+		"Watchdog": {func() []flow.Part {
+			return ends(operators.Watchdog(in(), 9, 0, flow.Workers(2)))
+		}, []string{"watchdog: stall", "watchdog: after", "watchdog: Workers"}},
 		"Throttle": {
 			func() []flow.Part { return ends(operators.Throttle(in(), 0, -time.Second, 0)) },
 			[]string{"throttle: n", "throttle: per", "throttle: burst"},
+		},
+		"ThrottleCost": {
+			func() []flow.Part { return ends(operators.ThrottleCost(in(), 0, 0, 0, nil, flow.Workers(2))) },
+			[]string{"throttle-cost: n", "throttle-cost: per", "throttle-cost: burst", "throttle-cost: cost",
+				"throttle-cost: Workers"},
+		},
+		"ThrottleShared": {
+			func() []flow.Part { return ends(operators.ThrottleShared(in(), nil, nil, flow.Workers(2))) },
+			[]string{"throttle-shared: limit", "throttle-shared: Workers"},
 		},
 		"Throttle, workers": {
 			func() []flow.Part { return ends(operators.Throttle(in(), 1, time.Second, 1, flow.Workers(2))) },
