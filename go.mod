@@ -27,6 +27,9 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
+// For users of operators/failsafe only.
+require github.com/failsafe-go/failsafe-go v0.9.8 // circuit breakers, hedges and bulkheads
+
 // For users of gateways/metrics only.
 require (
 	github.com/prometheus/client_golang v1.23.2 // the collector; the client that programs expose metrics with
@@ -55,6 +58,7 @@ require go.opentelemetry.io/otel/sdk v1.47.0 // in tests of gateways/tracing onl
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/bits-and-blooms/bitset v1.24.4 // indirect
 	github.com/dgryski/go-metro v0.0.0-20250106013310-edb8663e5e33 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
