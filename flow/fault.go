@@ -185,7 +185,7 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 		return false, 0
 	}
 	if err == refused {
-		s.refuse(l)
+		s.refuse(l, Acked)
 		return false, 0
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: meta.meta(), final: s.final,

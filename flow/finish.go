@@ -23,10 +23,17 @@ var refused error = errors.New("flow: the stage is finished")
 // A stage stays finished until the graph ends, also if it is restarted. Outside a running graph
 // Finish only returns the verdict.
 func Finish(ctx context.Context) error {
-	if s := stageOf(ctx); s != nil && !s.st.finished.Swap(true) {
-		s.st.run.stopUnneeded()
+	if s := stageOf(ctx); s != nil {
+		s.st.finish()
 	}
 	return refused
+}
+
+// finish marks a stage that wants no more messages.
+func (st *stageRun) finish() {
+	if !st.finished.Swap(true) {
+		st.run.stopUnneeded()
+	}
 }
 
 // stopUnneeded stops the reading of sources that only finished stages need.
@@ -59,15 +66,16 @@ func (r *Running) needs(n, src *node) bool {
 	return false
 }
 
-// refuse settles a message that the stage refuses, because it is finished.
-func (s *stageBase) refuse(l lease) {
+// refuse settles a message that the stage refuses, because it is finished: it goes back, or ends with
+// the outcome otherwise.
+func (s *stageBase) refuse(l lease, otherwise Outcome) {
 	goesBack := true
 	l.roots(func(ses *session) {
 		goesBack = goesBack && ses.source.node.Redelivers && ses.source.reading.Err() != nil
 	})
 	switch {
 	case !goesBack:
-		s.la.ack(l)
+		l.release(otherwise, nil, &s.la.dirty)
 	case untouched(s.st.node):
 		l.giveBack(&s.la.dirty)
 	default:

@@ -17,9 +17,9 @@ type GatherHandler[T, U any] interface {
 type Picker interface {
 	// Pick returns the wanted inputs in order of preference. The stage reads the first of them that
 	// has a message. If none has a message, it waits for any of them. open reports which inputs
-	// have not ended. If all picked inputs have ended, the stage ends: remaining messages of the
-	// other inputs go back to their source, or are dropped if the source cannot deliver them again.
-	// The slice may be reused.
+	// have not ended. If all picked inputs have ended, the stage is finished: see Finish for its
+	// sources and for the remaining messages of the other inputs, which are dropped if they cannot go
+	// back. The slice may be reused.
 	Pick(open []bool) []int
 }
 
@@ -184,7 +184,7 @@ func (s *gatherStage[T, U]) body() error {
 			if s.loops {
 				return nil
 			}
-			return s.refuse()
+			return s.refuseAll()
 		}
 		port := s.ready(wanted)
 		if port < 0 {
@@ -304,12 +304,13 @@ func (s *gatherStage[T, U]) portEnd(port int) error {
 	return s.apart(func(ctx context.Context) error { return e.PortEnd(ctx, port, s.emit) })
 }
 
-// refuse gives back the remaining messages of inputs that are no longer wanted, until these inputs
-// end. A message that its source cannot deliver again is dropped instead.
-func (s *gatherStage[T, U]) refuse() error {
+// refuseAll finishes the stage, and refuses the remaining messages of inputs that are no longer
+// wanted, until these inputs end.
+func (s *gatherStage[T, U]) refuseAll() error {
+	s.st.finish()
 	s.la.flush(true)
 	for p, e := range s.edges {
-		s.refuseAll(s.chunk[p], e.raw)
+		s.refuseEach(s.chunk[p])
 		s.chunk[p] = nil
 		for s.open[p] && !s.la.aborted {
 			s.la.dirty.tell()
@@ -318,7 +319,7 @@ func (s *gatherStage[T, U]) refuse() error {
 			select {
 			case chunk, ok := <-e.ch:
 				s.open[p] = ok
-				s.refuseAll(chunk, e.raw)
+				s.refuseEach(chunk)
 			case <-s.la.ctx.Done():
 				s.la.aborted = true
 			}
@@ -328,19 +329,9 @@ func (s *gatherStage[T, U]) refuse() error {
 	return nil
 }
 
-func (s *gatherStage[T, U]) refuseAll(chunk []Message[T], raw bool) {
+func (s *gatherStage[T, U]) refuseEach(chunk []Message[T]) {
 	for i := range chunk {
-		o := Nacked
-		chunk[i].lease.roots(func(ses *session) {
-			if !ses.source.node.Redelivers {
-				o = Dropped
-			}
-		})
-		if raw && o == Nacked {
-			chunk[i].lease.giveBack(&s.la.dirty)
-		} else {
-			chunk[i].lease.release(o, nil, &s.la.dirty)
-		}
+		s.refuse(chunk[i].lease, Dropped)
 	}
 }
 

@@ -81,15 +81,15 @@ func (i *interleave[T]) Pick(open []bool) []int {
 }
 
 // OrElse passes on a second source if the first is empty. As soon as in has a message, other is not
-// used: its messages go back to their source, or are dropped if it cannot deliver them again. So
-// other must be a source that ends.
+// used: when in ends, other stops reading, and its messages go back to their source, or are dropped
+// if it cannot deliver them again.
 //
 //	in     -----------|
 //	other  --a--b-----|
 //	out    --------a-b|
 //
 // Order: kept. Acks: carried by the output.
-// Holds: two chunks waiting on each input. Ends: when both inputs have ended.
+// Holds: two chunks waiting on each input. Ends: when in has ended, or other if in is empty.
 func OrElse[T any](in, other flow.Source[T], opts ...flow.StageOption) flow.Source[T] {
 	return flow.Gather("or-else", []flow.Source[T]{in, other}, func() flow.GatherHandler[T, T] {
 		return &orElse[T]{}

@@ -224,3 +224,26 @@ func TestLatest(t *testing.T) {
 		got.Want(102, 302, 304)
 	})
 }
+
+// The longer input of a Zip, and the second of an OrElse, stop reading when they are not needed any more. So
+// a stream without an end does not keep the graph alive.
+func TestFanInsStopWhatTheyDoNotNeed(t *testing.T) {
+	for name, of := range map[string]func(a, b flow.Source[int]) flow.Part{
+		"zip": func(a, b flow.Source[int]) flow.Part {
+			return flow.To(operators.Zip(a, b), discard[operators.Pair[int, int]]())
+		},
+		"or else": func(a, b flow.Source[int]) flow.Part {
+			return flow.To(operators.OrElse(a, b), discard[int]())
+		},
+	} {
+		virtual(t, name, func(t *testing.T) {
+			short, long := newFeed(1, 2), numbers(100)
+			long.stays = true // it redelivers, and waits for more
+			run(t, of(short.source(), long.source(flow.MaxInFlight(8))))
+			short.allSettledAs(t, flow.Acked)
+			if n := len(long.settled); n == 100 {
+				t.Error("the long input was read to its end")
+			}
+		})
+	}
+}

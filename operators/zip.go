@@ -7,16 +7,16 @@ import (
 )
 
 // Zip pairs the n-th message of a with the n-th of b. The pair joins the two: both get its outcome,
-// unless Unzip takes it apart. A message that finds no partner, because the other input has ended,
-// goes back to its source, or is dropped if the source cannot deliver it again. The longer input must
-// end, too. A message that is given back later is paired anew after its redelivery.
+// unless Unzip takes it apart. When one input ends, the other stops reading. A message that has no
+// partner then goes back to its source, or is dropped if the source cannot deliver it again. A
+// message that is given back later is paired anew after its redelivery.
 //
 //	a    --1--2-----3--4--|
 //	b    --a-----b--c--|
 //	out  --(1a)--(2b)-(3c)--|  4 goes back
 //
 // Order: kept. Acks: with its pair.
-// Holds: one message, besides two chunks waiting on each input. Ends: when both inputs have ended.
+// Holds: one message, besides two chunks waiting on each input. Ends: when one input has ended.
 func Zip[A, B any](a flow.Source[A], b flow.Source[B], opts ...flow.StageOption) flow.Source[Pair[A, B]] {
 	return flow.Pair("zip", a, b, func() flow.PairHandler[A, B, Pair[A, B]] { return &zip[A, B]{} },
 		with(opts, flow.Traits{Holds: 2, Joins: true})...)

@@ -51,7 +51,7 @@ type Traits[U any] struct {
 	// false: a second run gets the same inputs, and must give the same outputs.
 	Stored bool
 	// Leaves means that an input that finds no partner goes back to its source when another input has
-	// ended, as those of a zip do. Then an input need not be acked, and one that is acked must be in
+	// ended, as those of a zip do. Then an input need not be read or acked, and one that is acked must be in
 	// its Outputs.
 	Leaves bool
 	// Seeds is how many seeds of chaos the operator is run with. Defaults to 20; the environment
