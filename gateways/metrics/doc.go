@@ -64,7 +64,9 @@
 // streamerson_client_calls_total counts calls by outcome. With overloaded, the client has refused
 // them because they would have waited too long: add processes of the service. With timed_out, see
 // streamerson_service_requests_total: if its outcome expired grows as well, the service is too slow;
-// if nothing grows, no process serves the topic. With unavailable, Redis or all processes of the
+// if nothing grows, no process serves the topic. streamerson_service_handler_duration_seconds tells a
+// slow handler from a full queue: it is the time in the handlers alone, and calls that take much
+// longer wait for a worker. With unavailable, Redis or all processes of the
 // service are away. streamerson_client_call_duration_seconds has the latencies, and
 // streamerson_http_requests_total says what callers of HTTP routes noticed. For WebSockets see
 // streamerson_hub_dropped_messages_total and streamerson_hub_closed_sockets_total, for server-sent

@@ -16,6 +16,7 @@ func collectGateways(set *parts.Set, to *samples) {
 		to.count(serviceRequests, n.Cancelled, topic, "cancelled")
 		to.count(serviceRequests, n.HandedOn, topic, "handed_on")
 		to.count(serviceDropped, n.Dropped, topic)
+		to.took(serviceLatency, n.Took, topic)
 	}
 	for _, c := range set.Clients() {
 		n := c.Stats()
@@ -51,7 +52,7 @@ func collectCalls(topic, kind string, calls [gateways.CallOutcomes]gateways.Late
 		outcome := gateways.CallOutcome(i).String()
 		to.count(clientCalls, l.Count, topic, kind, outcome)
 		if l.Count > 0 {
-			to.took(l, topic, kind, outcome)
+			to.took(clientLatency, l, topic, kind, outcome)
 		}
 	}
 }

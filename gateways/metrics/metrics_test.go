@@ -47,6 +47,8 @@ streamerson_stage_received_messages_total{graph="shout",stage="loud"} 3
 streamerson_stage_emitted_messages_total{graph="shout",stage="out"} 3
 streamerson_edge_messages_total{from="loud",graph="shout",to="out"} 3
 streamerson_service_requests_total{outcome="answered",topic="TOPIC"} 2
+streamerson_service_handler_duration_seconds_count{topic="TOPIC"} 2
+streamerson_service_handler_duration_seconds_bucket{topic="TOPIC",le="+Inf"} 2
 streamerson_client_calls_total{kind="call",outcome="answered",topic="TOPIC"} 2
 streamerson_client_calls_total{kind="call",outcome="overloaded",topic="TOPIC"} 0
 streamerson_client_waiting_calls{topic="TOPIC"} 0
@@ -87,10 +89,15 @@ func TestEqualLabelsAddUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for range 2 { // a service without requests has a histogram of zeros, and its topic need not be text
+		e.set.Service(gateways.NewService(s.RDB, "idle\xff", gateways.ServiceConfig{}))
+	}
 	e.set.Hub(ws.NewHub(s.RDB, "h", ws.HubConfig{})).Hub(ws.NewHub(s.RDB, "h", ws.HubConfig{}))
 	has(t, e.numbers(t), `
 streamerson_client_calls_total{kind="call",outcome="answered",topic="TOPIC"} 2
 streamerson_client_call_duration_seconds_count{kind="call",outcome="answered",topic="TOPIC"} 2
+streamerson_service_handler_duration_seconds_count{topic="idle�"} 0
+streamerson_service_handler_duration_seconds_sum{topic="idle�"} 0
 streamerson_hub_opened_sockets_total{hub="h"} 0`, s.Topic)
 }
 

@@ -128,6 +128,8 @@ var (
 	services        = familyOf("service", "topic")
 	serviceRequests = services.total("requests", "Requests, by outcome.", "outcome")
 	serviceDropped  = services.total("dropped_replies", "Replies dropped because a client's mailbox was full.")
+	serviceLatency  = services.desc("handler_duration_seconds",
+		"How long handlers took, of answered and failed requests.", nil)
 
 	clients       = familyOf("client", "topic")
 	clientWaiting = clients.now("waiting_calls", "Calls that wait for a reply.")

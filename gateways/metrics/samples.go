@@ -20,7 +20,7 @@ import (
 type samples struct {
 	rows      map[identity]*row
 	last      *row // the numbers of a part come one after the other
-	durations map[string]*durations
+	durations map[histogram]*durations
 }
 
 // identity is what only one row has: the names of its labels and their values.
@@ -41,14 +41,20 @@ type number struct {
 	value float64
 }
 
-// durations are a histogram.
+// histogram is what only one histogram has: its name and the values of its labels.
+type histogram struct {
+	of     *prometheus.Desc
+	labels string
+}
+
+// durations are the values of a histogram.
 type durations struct {
 	labels []string
 	gateways.Latency
 }
 
 func newSamples() *samples {
-	return &samples{rows: make(map[identity]*row), durations: make(map[string]*durations)}
+	return &samples{rows: make(map[identity]*row), durations: make(map[histogram]*durations)}
 }
 
 // put adds a number. It does not keep labels.
@@ -68,10 +74,7 @@ func (s *samples) put(m *metric, v float64, labels ...string) {
 
 // row returns the row of some labels.
 func (s *samples) row(of *scope, labels []string) *row {
-	labels = slices.Clone(labels)
-	for i, l := range labels {
-		labels[i] = strings.ToValidUTF8(l, "\uFFFD")
-	}
+	labels = asText(labels)
 	k := identity{of, strings.Join(labels, "\xff")}
 	r := s.rows[k]
 	if r == nil {
@@ -80,6 +83,15 @@ func (s *samples) row(of *scope, labels []string) *row {
 	}
 	s.last = r
 	return r
+}
+
+// asText returns a copy of labels that Prometheus accepts: it refuses bytes that are not text.
+func asText(labels []string) []string {
+	labels = slices.Clone(labels)
+	for i, l := range labels {
+		labels[i] = strings.ToValidUTF8(l, "\uFFFD")
+	}
+	return labels
 }
 
 // count adds a whole number.
@@ -95,8 +107,9 @@ func (s *samples) flag(m *metric, is bool, labels ...string) {
 }
 
 // took adds a histogram.
-func (s *samples) took(l gateways.Latency, labels ...string) {
-	k := strings.Join(labels, "\xff")
+func (s *samples) took(of *prometheus.Desc, l gateways.Latency, labels ...string) {
+	labels = asText(labels)
+	k := histogram{of, strings.Join(labels, "\xff")}
 	d := s.durations[k]
 	if d == nil {
 		d = &durations{labels: labels}
@@ -136,13 +149,13 @@ func (s *samples) send(to chan<- prometheus.Metric) {
 		r.send(to)
 	}
 	bounds := gateways.CallBounds()
-	for _, d := range s.durations {
+	for k, d := range s.durations {
 		upTo, n := make(map[float64]uint64, len(bounds)), uint64(0)
 		for i, bound := range bounds {
 			n += d.Buckets[i]
 			upTo[seconds(bound)] = n
 		}
-		to <- prometheus.MustNewConstHistogram(clientLatency, d.Count, seconds(d.Sum), upTo, d.labels...)
+		to <- prometheus.MustNewConstHistogram(k.of, d.Count, seconds(d.Sum), upTo, d.labels...)
 	}
 }
 
