@@ -43,10 +43,11 @@ var shownBy = map[string]string{
 
 	"Settlement.Err": "DeadLetter",
 
-	"Ticket.Ack":  "Later",
-	"Ticket.Dead": "Later",
-	"Ticket.Done": "Later",
-	"Ticket.Meta": "Later",
+	"Held.CanGoBack": "Held_GiveBack",
+	"Ticket.Ack":     "Later",
+	"Ticket.Dead":    "Later",
+	"Ticket.Done":    "Later",
+	"Ticket.Meta":    "Later",
 
 	"NewSupervisor":       "Supervisor",
 	"Supervisor.Get":      "Supervisor_Drain",

@@ -85,13 +85,19 @@ func (h Held[T]) Fail(err error) { h.end(&Fault{Err: orUnspecified(err), Meta: h
 // entry goes back to its source, which does not count the delivery, or is dropped if the source
 // cannot deliver it again.
 func (h Held[T]) GiveBack() {
-	redelivers := true
-	h.lease.roots(func(s *session) { redelivers = redelivers && s.source.node.Redelivers })
-	if !redelivers {
+	if !h.CanGoBack() {
 		h.Fail(Skip)
 		return
 	}
 	h.finish(ending{back: true})
+}
+
+// CanGoBack reports whether the source of the message delivers it again after GiveBack. A message
+// without an entry cannot go back.
+func (h Held[T]) CanGoBack() bool {
+	redelivers := !h.lease.none()
+	h.lease.roots(func(s *session) { redelivers = redelivers && s.source.node.Redelivers })
+	return redelivers
 }
 
 func (h Held[T]) end(f *Fault) { h.finish(ending{fault: f}) }

@@ -1,6 +1,7 @@
 package operators
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -39,6 +40,16 @@ func mistaken[T, U any](
 ) flow.Source[U] {
 	never := func() flow.StepFunc[T, U] { return nil }
 	return flow.Step(in, name, never, with(opts, mistakes...)...)
+}
+
+// draining reports whether the graph of a handler has begun to drain.
+func draining(ctx context.Context) bool {
+	select {
+	case <-flow.DrainStarted(ctx):
+		return true
+	default:
+		return false
+	}
 }
 
 // calm calls a user's function and returns its panic as an error.

@@ -25,7 +25,7 @@ func windowSums(variant string, w window.Windows) contract {
 		)
 	}
 	return promises("Window", variant,
-		flowtest.Traits[int]{Holds: 60, Joined: true, Check: sameTotal, Failing: sums},
+		flowtest.Traits[int]{Holds: 60, Joined: true, Leaves: true, Check: sameTotal, Failing: sums},
 		func(in ints) ints { return sums(in, good) })
 }
 
@@ -49,7 +49,7 @@ var windowContracts = []contract{
 	windowSums("session", window.Session(sec)),
 	windowSums("count", window.CountOf(5)),
 	wired("JoinWithin", "", flowtest.Traits[couple]{
-		Order: flowtest.AnyOrder, Holds: 60, Joined: true,
+		Order: flowtest.AnyOrder, Holds: 60, Joined: true, Leaves: true,
 		Of: func(c couple) (in []int) {
 			for _, v := range c {
 				if v >= 0 {

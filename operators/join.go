@@ -16,7 +16,8 @@ import (
 // same with values that come too late to wait, and that have no time or one too far ahead.
 //
 // If f fails for a pair, the fault policy decides on the value that came later. If it fails for a
-// value alone, the value's entry goes back to its source. When a drain starts, values no longer wait.
+// value alone, the value's entry goes back to its source. When a drain starts, values
+// that wait go back to their sources. If one cannot, it no longer waits.
 // JoinWithin has two inputs, so it runs on its own goroutine.
 //
 //	left   --a1-----b2-----------|
@@ -250,8 +251,12 @@ func (h *joining[L, R, K, U]) Ring(ctx context.Context, emit flow.Emit[U]) error
 	return nil
 }
 
-// End ends the wait of all values.
+// End ends the wait of all values. When the graph drains, those that can go back wait again later.
 func (h *joining[L, R, K, U]) End(ctx context.Context, emit flow.Emit[U]) error {
+	if draining(ctx) {
+		h.left.giveBack()
+		h.right.giveBack()
+	}
 	for h.first() != never {
 		h.expireOne(ctx, emit)
 	}

@@ -78,6 +78,18 @@ func (s *side[T, K]) take() *kept[T, K] {
 	return k
 }
 
+// giveBack gives the values back that can go back.
+func (s *side[T, K]) giveBack() {
+	s.due = slices.DeleteFunc(s.due, func(k *kept[T, K]) bool {
+		back := k.held.CanGoBack()
+		if back {
+			k.held.GiveBack()
+		}
+		return back
+	})
+	heap.Init(&s.due)
+}
+
 // waitingValues is a heap of the values that wait.
 type waitingValues[T any, K comparable] []*kept[T, K]
 

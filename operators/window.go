@@ -18,11 +18,11 @@ import (
 // equal to itself (NaN) go there too, and those that would open more windows than MaxWindows. An
 // error or a panic of a function is a fault of its value.
 //
-// A window ends with an OnTime pane, also if in ends before the window does. A drain may cut the
-// windows short: then they fire an Early pane. An entry that is delivered again, because its result
-// failed for example, is a late value if its window has fired. With Lateness it is counted again.
-// Window runs on its own goroutine (flow.Async), so that a slow stage before it does not delay its
-// timers.
+// A window ends with an OnTime pane, also if in ends before the window does. When the graph
+// drains, the entries of open windows go back to their sources. If one cannot, the windows fire an
+// Early pane. An entry that is delivered again, because its result failed for example, is a late
+// value if its window has fired. With Lateness it is counted again. Window runs on its own goroutine
+// (flow.Async), so that a slow stage before it does not delay its timers.
 //
 //	in       --1--2--3--14--4--25--|
 //	results  -----------(3)----(1)-(1)|  tumbling windows of 10, which count
@@ -296,17 +296,17 @@ func (h *windows[T, K, A, R]) settle() {
 	h.fireDue()
 }
 
-// End fires what is left.
+// End fires what is left. When the graph drains, it gives the entries back, so that the windows are
+// computed as a whole later.
 func (h *windows[T, K, A, R]) End(
 	ctx context.Context, results flow.Emit[window.Result[K, R]], _ flow.Emit[T],
 ) error {
 	h.ctx, h.results = ctx, results
-	kind := window.OnTime
-	select {
-	case <-flow.DrainStarted(ctx):
-		kind = window.Early
-	default:
+	switch {
+	case !draining(ctx):
+		h.fireAll(window.OnTime)
+	case !h.giveBack():
+		h.fireAll(window.Early)
 	}
-	h.fireAll(kind)
 	return nil
 }

@@ -2,6 +2,7 @@ package operators
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -163,4 +164,19 @@ func (h *windows[T, K, A, R]) shed() {
 			}
 		}
 	}
+}
+
+// giveBack gives all held entries back, unless one of them cannot go back.
+func (h *windows[T, K, A, R]) giveBack() bool {
+	var all []flow.Held[T]
+	for p := range h.holding.All() {
+		all = append(all, p.held...)
+	}
+	if slices.ContainsFunc(all, func(one flow.Held[T]) bool { return !one.CanGoBack() }) {
+		return false
+	}
+	for _, one := range all {
+		one.GiveBack()
+	}
+	return true
 }

@@ -34,7 +34,8 @@
 // A window keeps the entries of its values unsettled until it has fired. Its result carries them: they
 // are acked when the result is. So nothing is lost when the process dies; another reads the entries
 // again and computes the window again. The lease of a held entry is renewed as long as the process
-// lives. When a drain starts, open windows fire with what they have, as an Early pane.
+// lives. When a drain starts, the entries of open windows go back, and the next process computes the
+// windows as a whole. Open windows of a source that cannot deliver again fire an Early pane.
 //
 // The number of entries that may be held is MaxHeld. When it is reached, the window with the oldest
 // entries fires an Early pane that carries its entries, and continues. Validate compares MaxHeld
