@@ -112,8 +112,9 @@ type chain[T any] struct {
 // builder turns a blueprint into a run: islands, edges and sources. It works from the sinks up, so
 // the downstream part of each stage is known when the stage is linked.
 type builder struct {
-	run  *Running
-	ends map[*node][]boundary // of nodes with several outputs: the edges of those already linked
+	run   *Running
+	ends  map[*node][]boundary // of nodes with several outputs: the edges of those already linked
+	heads map[*node]any        // of nodes that nest: the chain of their sub-pipeline
 }
 
 // island is the work of one supervised goroutine. Its body is one life and is called again after a

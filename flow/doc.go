@@ -122,6 +122,7 @@
 // [Transform] makes a stage that turns a value into a value, [Step] one that turns a message into
 // at most one, and [Via] one that emits any number. [Route] and [Fork] make stages with several
 // outputs, [RouteVia] and [ForkVia] the same with timers. [Merge], [Gather] and [Pair] make stages
-// with several inputs. [Tap] offers copies to a sink that does not matter, and [Feedback] makes a
-// loop. Package operators uses nothing else. [NewSource] and [NewSink] make endpoints.
+// with several inputs. [Tap] offers copies to a sink that does not matter, [Feedback] makes a
+// loop, and [Nest] runs stages for each key. Package operators uses nothing else. [NewSource] and
+// [NewSink] make endpoints.
 package flow

@@ -20,10 +20,12 @@ var refused error = errors.New("flow: the stage is finished")
 // not a fault. If the source of a refused message has stopped reading and can deliver again, the
 // entry goes back. Otherwise the message is done, as if it was filtered out.
 //
+// In a sub-pipeline of [Nest] only the key is finished: no source stops reading.
+//
 // A stage stays finished until the graph ends, also if it is restarted. Outside a running graph
 // Finish only returns the verdict.
 func Finish(ctx context.Context) error {
-	if s := stageOf(ctx); s != nil {
+	if s := stageOf(ctx); s != nil && s.la.nest == nil {
 		s.st.finish()
 	}
 	return refused

@@ -251,7 +251,7 @@ func (s *stageBase) inCall(record func()) bool {
 // may call it.
 func (s *stageBase) endHold(e ending) {
 	if s.inCall(func() { s.ended = append(s.ended, e) }) {
-		wake(s.la.wake)
+		s.la.strayed()
 		return
 	}
 	var n dirtySessions

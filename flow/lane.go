@@ -18,8 +18,9 @@ type lane struct {
 	run   *Running
 	ctx   context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
 	dirty dirtySessions
-	meter
+	*meter
 	turns
+	nest *nesting // of the life of a key's sub-pipeline, else nil: see Nest
 
 	stages []*stageBase
 
@@ -57,6 +58,8 @@ type hook struct {
 	drop  func()           // the life ends early: give back buffered and held messages
 	close func()           // the life has ended in either way
 
+	settle func() // settle holds that were ended outside their handler's calls; the lane is in no call
+
 	// sweep gives back messages that no handler has begun, because the graph drains. It runs on another
 	// goroutine.
 	sweep func(*dirtySessions)
@@ -74,7 +77,7 @@ const (
 )
 
 func newLane(r *Running) *lane {
-	return &lane{run: r, ctx: r.hard, turns: newTurns(), meter: meter{waiting: true}}
+	return &lane{run: r, ctx: r.hard, turns: newTurns(), meter: &meter{waiting: true}}
 }
 
 // wake puts a token into a channel that holds one.
@@ -89,6 +92,11 @@ func wake(c chan<- struct{}) {
 func (la *lane) settleStrays() {
 	for _, s := range la.stages {
 		s.endCall(false)
+	}
+	for _, h := range la.hooks {
+		if h.settle != nil {
+			h.settle()
+		}
 	}
 }
 
@@ -149,15 +157,24 @@ func (la *lane) live(body func() error) error {
 
 // flush passes on the buffers of the stages, and reports settlements to the sources.
 func (la *lane) flush(block bool) {
+	if la.nest != nil {
+		la.nest.outer.flush(block)
+		la.aborted = la.aborted || la.nest.outer.aborted
+		return
+	}
+	la.flushHooks(block)
+	la.flushed = time.Now()
+	la.clock = la.flushed
+	la.account(la.clock)
+}
+
+func (la *lane) flushHooks(block bool) {
 	for i := len(la.hooks) - 1; i >= 0; i-- {
 		if f := la.hooks[i].flush; f != nil {
 			f(block)
 		}
 	}
 	la.dirty.tell()
-	la.flushed = time.Now()
-	la.clock = la.flushed
-	la.account(la.clock)
 }
 
 // step is called after n messages; see flushing above. After a wait for input, and after slow

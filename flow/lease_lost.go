@@ -178,6 +178,7 @@ func (w *currentWork) interrupt() {
 type lanes struct {
 	mu    sync.Mutex
 	alive map[*lane]struct{}
+	keys  map[*lane]struct{} // lives of sub-pipelines, see Nest
 
 	leased atomic.Bool // a source can lose leases
 	lost   atomic.Bool // a source has lost some
@@ -186,15 +187,20 @@ type lanes struct {
 func (ls *lanes) add(la *lane) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if ls.alive == nil {
-		ls.alive = make(map[*lane]struct{})
+	set := &ls.alive
+	if la.nest != nil {
+		set = &ls.keys
 	}
-	ls.alive[la] = struct{}{}
+	if *set == nil {
+		*set = make(map[*lane]struct{})
+	}
+	(*set)[la] = struct{}{}
 }
 
 func (ls *lanes) remove(la *lane) {
 	ls.mu.Lock()
 	delete(ls.alive, la)
+	delete(ls.keys, la)
 	for _, s := range la.stages {
 		s.st.busy.Add(int64(s.busy))
 	}
@@ -208,9 +214,11 @@ func (ls *lanes) remove(la *lane) {
 func (ls *lanes) interrupt() {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	for la := range ls.alive {
-		for _, s := range la.stages {
-			s.current.interrupt()
+	for _, set := range []map[*lane]struct{}{ls.alive, ls.keys} {
+		for la := range set {
+			for _, s := range la.stages {
+				s.current.interrupt()
+			}
 		}
 	}
 }

@@ -46,6 +46,9 @@ func (s *stageBase) works() {
 }
 
 func (la *lane) turnTo(s *stageBase) {
+	if s.gauge != nil {
+		s = s.gauge
+	}
 	now := time.Now()
 	la.meter.mu.Lock()
 	la.charge(now)

@@ -127,7 +127,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		}
 		r.stages[n] = &stageRun{run: r, node: n, name: g.names[n], policy: policy}
 	}
-	b := &builder{run: r, ends: make(map[*node][]boundary)}
+	b := &builder{run: r, ends: make(map[*node][]boundary), heads: make(map[*node]any)}
 	for _, branch := range g.branches {
 		branch.link(b)
 	}

@@ -70,6 +70,8 @@ type stageBase struct {
 	busy   time.Duration // working
 	weight time.Duration // working, while the lane was sampling
 
+	gauge *stageBase // of a nested stage: where its work is measured, for all keys; nil: here
+
 	traced traced
 
 	holding
@@ -139,6 +141,9 @@ func passes(ctx context.Context, d time.Duration) bool {
 func (s *stageBase) init(la *lane, st *stageRun) {
 	s.la, s.st, s.timeout = la, st, st.node.timeout
 	s.ctx = &stageContext{la.ctx, s}
+	if la.nest != nil {
+		s.gauge = la.nest.outer.gaugeOf(st)
+	}
 	la.stages = append(la.stages, s)
 	s.trace()
 }

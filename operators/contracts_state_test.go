@@ -3,6 +3,7 @@ package operators_test
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/flow/flowtest"
@@ -70,6 +71,16 @@ var stateContracts = []contract{
 	}),
 	promises("Distinct", "", flowtest.Traits[int]{Outputs: func(v int) int { return 1 - v%2 }}, func(in ints) ints {
 		return operators.Distinct(in, func(v int) int { return v / 2 }, 100)
+	}),
+	calls("GroupBy", "", flowtest.Traits[int]{Order: flowtest.ByKey, Key: byFive},
+		func(in ints, f func(int) error, opts ...flow.StageOption) ints {
+			return operators.GroupBy(in, byFive, 3, time.Minute, func(of ints) ints { return checked(of, f, opts...) })
+		}),
+	promises("GroupBy", "batches", flowtest.Traits[[]int]{
+		Of: inBatch, Holds: 20, Joined: true, Order: flowtest.ByKey, Key: byFive,
+	}, func(in ints) flow.Source[[]int] {
+		return operators.GroupBy(in, byFive, 10, time.Minute,
+			func(of ints) flow.Source[[]int] { return operators.Batch(of, 3, 0) })
 	}),
 	promises("Stateful", "counting", flowtest.Traits[int]{}, counting),
 	promises("Stateful", "", flowtest.Traits[int]{Failing: emitting}, func(in ints) ints { return emitting(in, good) }),

@@ -36,6 +36,7 @@
 //	Balance         sends each message to an output that has room      not kept             carried by the output
 //	Partition       sends each key to one of n outputs                 kept on each output  carried by the output
 //	ByKey           runs a sub-pipeline on each of n shards            kept within a key    as sub does
+//	GroupBy         runs a sub-pipeline of its own for each key        kept within a key    as sub does
 //	Case            sends values of one case to an output of their own kept on each output  carried by the output
 //	DivertTo        sends the values for which when is true to a sink  kept on each output  carried by the output
 //	AlsoTo          copies each message to a sink                      kept on each output  when output and sink are
@@ -115,7 +116,8 @@
 //	broadcast, share       Pekko, Rx                  FanOut
 //	partition (predicate)  Pekko                      Split
 //	branch, side output    Kafka Streams, Flink       Split, Try
-//	groupBy, keyBy         Rx, Flink                  ByKey
+//	groupBy, keyBy         Rx, Flink                  GroupBy, ByKey
+//	subFlow                Pekko                      GroupBy
 //	selectKey, repartition Kafka Streams              Partition
 //	rebalance              Flink                      Balance
 //	merge, union           Rx, Pekko, Flink           FanIn

@@ -36,8 +36,8 @@ var tasks = []struct {
 }{
 	{"Change values", []string{"Map", "MapMessage", "Filter", "FilterMap", "FlatMap", "Tap", "Try", "Dedupe",
 		"Distinct"}},
-	{"Send messages to several places", []string{"FanOut", "Split", "Balance", "Partition", "ByKey", "Case", "DivertTo",
-		"AlsoTo", "WireTap", "Unzip", "Feedback"}},
+	{"Send messages to several places", []string{"FanOut", "Split", "Balance", "Partition", "ByKey", "GroupBy", "Case",
+		"DivertTo", "AlsoTo", "WireTap", "Unzip", "Feedback"}},
 	{"Bring sources together", []string{"FanIn", "MergePreferred", "MergeWeighted", "MergeSorted", "MergeSequence",
 		"Interleave", "Concat", "OrElse", "Zip", "WithLatest", "CombineLatest"}},
 	{"Handle several values at once", []string{"Batch", "BatchWeighted", "BatchAdaptive", "MapBatch", "Unbatch"}},
