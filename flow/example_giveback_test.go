@@ -19,10 +19,15 @@ func (p *pairUp) Handle(ctx context.Context, m flow.Message[string], emit flow.E
 	return nil
 }
 
-// End gives a value without a partner back: it is not a failure.
-func (p *pairUp) End(context.Context, flow.Emit[string]) error {
+// End gives a value without a partner back: it is not a failure. If it cannot go back, it goes on alone.
+func (p *pairUp) End(_ context.Context, emit flow.Emit[string]) error {
 	for _, h := range p.first {
-		h.GiveBack()
+		if h.CanGoBack() {
+			h.GiveBack()
+			continue
+		}
+		emit(h.Message)
+		h.Done()
 	}
 	return nil
 }
@@ -33,5 +38,6 @@ func ExampleHeld_GiveBack() {
 	fmt.Println(flow.New("kitchen", flow.To(couples, printing[string]())).Run(context.Background()))
 	// Output:
 	// salt and pepper
+	// sugar
 	// <nil>
 }
