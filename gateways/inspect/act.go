@@ -105,6 +105,7 @@ func (a *actions) carryOut(w http.ResponseWriter, r *http.Request, q *request) {
 	} else {
 		o = a.letters.change(ctx, q)
 	}
+	a.board.hurry()
 	a.guard.audit(&q.Action, who, strings.Join(append([]string{o.Text}, o.Lines...), "; "))
 	reply(w, o, nil)
 }

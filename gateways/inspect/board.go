@@ -3,6 +3,7 @@ package inspect
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -15,8 +16,11 @@ type board struct {
 	mu        sync.Mutex
 	here      string // the id of this process
 	processes map[string]*process
-	fresh     time.Time // of the last refresh
-	notice    string    // of the last refresh: why not everything is known
+	fresh     time.Time     // of the last refresh
+	pause     time.Duration // from then to the next
+	work      time.Duration // how long a processor was busy with the refresh
+	hurried   time.Time     // when the last action ended
+	notice    string        // of the last refresh: why not everything is known
 	views     map[string]*graphView
 	overview  *overview
 	dead      []deadView
@@ -36,10 +40,12 @@ type process struct {
 	gone    bool
 }
 
-// Rates compare reports of the last compareOver. Reports of this process are made each refreshEvery.
+// Rates compare reports of the last compareOver. A board that costs little is refreshed each refreshEvery.
 const (
 	compareOver  = 4500 * time.Millisecond
 	refreshEvery = 950 * time.Millisecond
+	maxPause     = 10 * time.Second // between two refreshes
+	hurryFor     = 5 * time.Second  // after an action
 	tooOld       = 15 * time.Second // to be compared to
 )
 
@@ -121,24 +127,59 @@ func (b *board) ids() []string {
 type state struct {
 	*overview
 	Graph *graphView `json:"graph"` // the selected one; nil without one
+	Old   float64    `json:"old"`   // seconds since the refresh
 }
 
-// see returns the newest state, with details of one graph. It makes a new report if the last one is
-// no longer fresh, for all pages that are open.
+// see returns the newest state, with details of one graph. It refreshes the board if the pause since
+// the last time is over, for all pages that are open.
 func (b *board) see(ctx context.Context, graph string, refresh func(context.Context, *board)) state {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.fresh) >= refreshEvery {
-		refresh(context.WithoutCancel(ctx), b) // also for the other pages
-		b.fresh = time.Now()
-		samples := b.samples()
-		b.views = make(map[string]*graphView, len(samples))
-		for name, of := range samples {
-			b.views[name] = viewOf(name, of, b.fresh)
-		}
-		b.overview = b.look()
+	pause := b.pause
+	if time.Since(b.hurried) < hurryFor {
+		pause = refreshEvery
 	}
-	return state{b.overview, b.views[graph]}
+	b.renew(ctx, pause, refresh)
+	return state{b.overview, b.views[graph], time.Since(b.fresh).Seconds()}
+}
+
+// know refreshes the board before an action, and before a viewer opens something. That does not wait
+// for the whole pause.
+func (b *board) know(ctx context.Context, refresh func(context.Context, *board)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.renew(ctx, refreshEvery, refresh)
+}
+
+// hurry shortens the pauses for a while after an action, so that the pages show what it does.
+func (b *board) hurry() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hurried = time.Now()
+}
+
+// renew refreshes a board that is as old as that, and computes the pause to the next time.
+func (b *board) renew(ctx context.Context, old time.Duration, refresh func(context.Context, *board)) {
+	if time.Since(b.fresh) < old {
+		return
+	}
+	b.work = 0
+	refresh(context.WithoutCancel(ctx), b) // also for the other pages
+	b.fresh = time.Now()
+	samples := b.samples()
+	b.views = make(map[string]*graphView, len(samples))
+	for name, of := range samples {
+		b.views[name] = viewOf(name, of, b.fresh)
+	}
+	b.overview = b.look()
+	b.work += time.Since(b.fresh)
+	b.pause = pauseAfter(b.work, runtime.GOMAXPROCS(0))
+}
+
+// pauseAfter returns the pause after a refresh that kept one of the processors busy. Refreshes use 1 %
+// of all processors; those that would need a pause above maxPause use more.
+func pauseAfter(work time.Duration, processors int) time.Duration {
+	return min(max(refreshEvery, 100*work/time.Duration(processors)), maxPause)
 }
 
 // hasDead reports whether a stream of dead letters is on the page.

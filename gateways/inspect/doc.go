@@ -52,6 +52,18 @@
 //
 // The keys start with inspect:{App}: and need the rights of Access.
 //
+// # Cost
+//
+// A process without open pages pays for its own report only. With open pages, however many, it reads
+// the reports of the other processes and adds them up about once a second. If that computes for longer
+// than 1 % of the time of all its processors (GOMAXPROCS), it does so less often, but at least each ten
+// seconds. The page tells how old its figures are if they are older than two seconds. After an action
+// the pages are up to date for five seconds, whatever that costs.
+//
+// An application of 20 processes, each with 50 graphs of 30 stages, was measured on a server with two
+// cores (BenchmarkLargeApplication). A refresh took 110 ms to read the reports and 34 ms to add them up.
+// So the page is refreshed each 7 s. An application of a tenth of that size is refreshed each second.
+//
 // # What do I look at when lag grows?
 //
 // The list puts graphs with trouble first. Open the graph with the growing backlog. Its headline names the

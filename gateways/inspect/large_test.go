@@ -79,7 +79,7 @@ func TestLargeApplication(t *testing.T) {
 	publish()
 	tab := tab(t, site(t, p)+"#/graph/graph%2007", sizes[0], false)
 	shows(t, tab, "all graphs", `document.querySelectorAll('#graphs li').length === 50 &&
-		document.querySelector('#summary').textContent === '21 processes' &&
+		document.querySelector('#summary').textContent.startsWith('21 processes') &&
 		document.querySelectorAll('#drawing .row').length === 30 &&
 		document.querySelectorAll('#places tbody tr').length === 20 &&
 		document.querySelectorAll('#graph-actions button').length === 2`)
@@ -97,8 +97,9 @@ func TestLargeApplication(t *testing.T) {
 	shows(t, tab, "the streams of dead letters", `document.querySelectorAll('#streams tbody tr').length === 50`)
 }
 
-// BenchmarkLargeApplication is what an open page costs its process each two seconds, in the parts
-// read (the reports of all processes), view (the sums of all graphs) and send (the state).
+// BenchmarkLargeApplication is what an open page costs its process at each refresh, in the parts
+// read (the reports of all processes), view (the sums of all graphs) and send (the state). The pause
+// between two refreshes is 100 times the first two, divided by the number of processors.
 func BenchmarkLargeApplication(b *testing.B) {
 	var packed [manyProcesses][]byte
 	boards := &board{processes: make(map[string]*process)}
@@ -113,9 +114,10 @@ func BenchmarkLargeApplication(b *testing.B) {
 	}
 	b.Logf("%d bytes packed", len(packed[0]))
 	b.Run("read", func(b *testing.B) {
+		var u unpacker
 		for b.Loop() {
 			for _, p := range packed {
-				if _, err := unpack(p); err != nil {
+				if _, err := u.unpack(p); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -136,7 +138,7 @@ func BenchmarkLargeApplication(b *testing.B) {
 	view()
 	b.Run("send", func(b *testing.B) {
 		for b.Loop() {
-			text, err := json.Marshal(state{boards.overview, boards.views["graph 07"]})
+			text, err := json.Marshal(state{boards.overview, boards.views["graph 07"], 0})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -117,7 +117,7 @@ func (p *Page) refresh(ctx context.Context, b *board) {
 }
 
 // refreshed makes sure that the board knows the processes and their streams.
-func (p *Page) refreshed(ctx context.Context) { p.board.see(ctx, "", p.refresh) }
+func (p *Page) refreshed(ctx context.Context) { p.board.know(ctx, p.refresh) }
 
 //go:embed static
 var static embed.FS

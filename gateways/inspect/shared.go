@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,7 +20,8 @@ type shared struct {
 	index  string // a sorted set: ids, scored by the server's time in milliseconds
 	key    string // prefix of the keys of reports
 
-	seen map[string]float64 // the scores of the reports that the board has; guarded by its mutex
+	seen     map[string]float64 // the scores of the reports that the board has; guarded by its mutex
+	unpacker unpacker           // guarded by it too
 }
 
 const (
@@ -106,7 +104,7 @@ func (s *shared) read(ctx context.Context, b *board) (notice string) {
 		return ""
 	}
 	for id, p := range b.processes {
-		if id != s.own && time.Since(p.seen) > goneAfter {
+		if id != s.own && time.Since(p.seen) > goneAfter+b.pause {
 			s.forget(b, id)
 		}
 	}
@@ -154,12 +152,14 @@ func (s *shared) fetch(ctx context.Context, b *board, last map[string]float64, n
 			return err
 		}
 	}
+	began := time.Now()
+	defer func() { b.work += time.Since(began) }()
 	for id, reply := range replies {
 		packed, err := reply.Bytes()
 		if err != nil {
 			continue // it has expired since
 		}
-		if r, err := unpack(packed); err == nil && r.Process == id { // else of another version
+		if r, err := s.unpacker.unpack(packed); err == nil && r.Process == id { // else of another version
 			s.seen[id] = last[id]
 			b.put(r)
 		}
@@ -188,24 +188,4 @@ func pack(r *Report) ([]byte, error) {
 		return nil, fmt.Errorf("inspect: compress the report: %w", err)
 	}
 	return b.Bytes(), nil
-}
-
-// unpack reads a report that any process may have written.
-func unpack(packed []byte) (*Report, error) {
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(z, maxReport+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxReport {
-		return nil, errors.New("inspect: a report of more than " + strconv.Itoa(maxReport) + " bytes")
-	}
-	r := new(Report)
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, err
-	}
-	return r, nil
 }

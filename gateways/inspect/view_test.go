@@ -172,7 +172,7 @@ func TestReportIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := unpack(packed)
+	got, err := new(unpacker).unpack(packed)
 	if err != nil || len(got.Graphs) != 200 || len(got.Graphs[0].Blueprint.Stages) != 4 {
 		t.Fatalf("%v, %d graphs", err, len(got.Graphs))
 	}
@@ -196,7 +196,7 @@ func TestUnpackRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, packed := range map[string][]byte{"no gzip": []byte("{}"), "cut": bomb[:len(bomb)/2], "empty": nil} {
-		if r, err := unpack(packed); err == nil {
+		if r, err := new(unpacker).unpack(packed); err == nil {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}

@@ -65,6 +65,9 @@ function settle() {
   return true;
 }
 
+// slow is the age of the figures, in seconds, from which the page tells it.
+const slow = 2;
+
 const known = (name) => state.graphs.some((g) => g.name === name);
 
 function connection(to) {
@@ -257,7 +260,7 @@ const processes = new Table($('processes'), 'Processes', ['process', 'state', 'h
 function showProcesses() {
   processes.update(state.processes, (p) => p.id, (p) => [p.id + (p.here ? ' (this page)' : ''),
     p.gone ? {text: 'gone', className: 'bad'} : p.trouble ? {text: `${p.trouble} of its graphs failed`, className: 'bad'} : 'alive',
-    p.host, String(p.pid), span(p.uptime), p.graphs, p.here ? 'now' : span(p.age) + ' ago']);
+    p.host, String(p.pid), span(p.uptime), p.graphs, p.here && state.old < slow ? 'now' : span(p.age + state.old) + ' ago']);
 }
 
 // ---- all
@@ -272,7 +275,7 @@ function show() {
   say($('app'), state.app);
   const gone = state.processes.filter((p) => p.gone).length, alive = state.processes.length - gone;
   say($('summary'), `${alive} ${alive === 1 ? 'process' : 'processes'}${gone ? `, ${gone} gone` : ''}` +
-    (state.omitted ? `; ${state.omitted} graphs and parts are too many to show` : ''));
+    (state.omitted ? `; ${state.omitted} graphs and parts are too many to show` : '') + (state.old < slow ? '' : `; ${span(state.old)} ago`));
   $('notice').hidden = !state.notice;
   say($('notice'), state.notice || '');
   showList();
