@@ -63,11 +63,7 @@ func Nest[T, U any, K comparable](
 			done:  to.done,
 			nodes: append(append([]*node{n}, head.nodes...), to.nodes...),
 		}
-		if n.async && !in.out.node.endsInEdge() {
-			e := edgeTo(b, n, own)
-			own = e.sender()
-		}
-		in.out.link(b, own)
+		linkTo(b, in, n, own)
 	})
 }
 
