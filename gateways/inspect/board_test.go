@@ -109,7 +109,9 @@ func TestUnpackerReadsWhatIsSent(t *testing.T) {
 			Kind: "service", Name: "s", Took: []uint64{1, 2}, Figures: []Figure{{Name: "f", Value: -1, Bad: true}},
 		}},
 		Graphs: []GraphReport{{
-			Blueprint: flow.Description{Graph: "g", Stages: []flow.StageDescription{{Name: "in", HoldsFor: time.Second}}},
+			Blueprint: flow.Description{
+				Graph: "g", Stages: []flow.StageDescription{{Name: "in", HoldsFor: time.Second}},
+			},
 			Snapshot: flow.Snapshot{
 				Graph: "g", State: flow.Draining, Uptime: time.Minute, Failure: "<\xff>",
 				Sources:    []flow.SourceSnapshot{{Name: "in", Lag: -1, Oldest: time.Second}},
