@@ -184,7 +184,7 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 		la.nack(l)
 		return false, 0
 	}
-	if err == refused {
+	if err == errRefused {
 		s.refuse(l, Acked)
 		return false, 0
 	}

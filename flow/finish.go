@@ -9,8 +9,8 @@ import (
 // So it only says that it wants no more. A source of which no unfinished stage gets messages stops
 // reading, as it does when the graph drains. Its end then passes through the stages as always.
 
-// refused is the verdict on messages that a finished stage refuses.
-var refused error = errors.New("flow: the stage is finished")
+// errRefused is the verdict on messages that a finished stage refuses.
+var errRefused error = errors.New("flow: the stage is finished")
 
 // Finish declares that the stage that called its handler with ctx wants no more messages. Sources
 // whose messages reach only finished stages stop reading, as in a drain, and then the stage's input
@@ -28,7 +28,7 @@ func Finish(ctx context.Context) error {
 	if s := stageOf(ctx); s != nil && s.la.nest == nil {
 		s.st.finish()
 	}
-	return refused
+	return errRefused
 }
 
 // finish marks a stage that wants no more messages.

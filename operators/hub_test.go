@@ -37,13 +37,6 @@ func ended(t *testing.T, r *flow.Running) {
 	}
 }
 
-func drained(t *testing.T, r *flow.Running) {
-	t.Helper()
-	if _, err := r.Drain(context.Background()); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestMergeHubAcksEndToEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := operators.NewMergeHub[int](4)

@@ -183,7 +183,7 @@ func reply(w http.ResponseWriter, v any, err error) {
 		fail(w, http.StatusForbidden, err)
 		return
 	case err != nil:
-		fail(w, http.StatusServiceUnavailable, fmt.Errorf("Redis does not answer as expected: %w", err))
+		fail(w, http.StatusServiceUnavailable, fmt.Errorf("no good answer of Redis: %w", err))
 		return
 	}
 	text, err := json.Marshal(v)
