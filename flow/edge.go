@@ -1,6 +1,10 @@
 package flow
 
-import "sync/atomic"
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+)
 
 // edge carries chunks between goroutines: a bounded channel, and a second channel that returns
 // empty chunks. The last sender closes it.
@@ -196,11 +200,19 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool, drain <-chan st
 		la.dirty.tell() // settlements must not wait while we block
 		began := e.stats.blocked.begin()
 		la.halt(began)
+		var stalled <-chan time.Time
+		if la.maxBlocked > 0 {
+			timer := time.NewTimer(la.maxBlocked)
+			defer timer.Stop()
+			stalled = timer.C
+		}
 		select {
 		case e.ch <- chunk:
 			chunk = nil
 		case <-la.ctx.Done():
 			la.aborted = true
+		case <-stalled:
+			la.fail(la.tooLong())
 		case <-drain:
 		}
 		la.except(e.stats.blocked.end(began))
@@ -211,6 +223,11 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool, drain <-chan st
 	}
 	e.stats.sent(n)
 	return true
+}
+
+// tooLong is the failure of a lane that has waited longer than its stage allows.
+func (la *lane) tooLong() error {
+	return Permanent(fmt.Errorf("stage %q: %w: no room behind it for %v", la.impatient.name, ErrStalled, la.maxBlocked))
 }
 
 // pass passes on a chunk of a source: to the workers behind the edge, to the lane behind it if that is

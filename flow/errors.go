@@ -21,6 +21,10 @@ var (
 	// and its source can neither deliver it again nor keep it as a dead letter.
 	ErrNotRedeliverable = errors.New("flow: source cannot deliver the message again")
 
+	// ErrStalled is wrapped by the error of a graph that stops because a stream stands still: see
+	// operators.Watchdog and Traits.MaxBlocked.
+	ErrStalled = errors.New("flow: the stream has stalled")
+
 	errNoCommitter = errors.New(
 		"flow: the source has the trait Redelivers or DeadLetters, but its Reader is not a Committer; " +
 			"add a Commit method, or leave the trait out",

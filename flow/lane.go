@@ -30,6 +30,9 @@ type lane struct {
 
 	raw bool // no handler has begun the messages it pushes
 
+	maxBlocked time.Duration // see Traits.MaxBlocked; 0: no limit
+	impatient  *stageRun     // the stage that has it
+
 	hooks  []hook // downstream first
 	alarms []alarm
 
@@ -152,7 +155,7 @@ func (la *lane) live(body func() error) error {
 		}
 	}
 	ended = !la.aborted
-	return nil
+	return la.failure
 }
 
 // flush passes on the buffers of the stages, and reports settlements to the sources.

@@ -355,6 +355,9 @@ type Traits struct {
 	// blocks delays their alarms. So no stage behind such a source should have alarms, such as
 	// those of batches.
 	Inline bool
+	// MaxBlocked is the longest time that the stage may wait for room in the edges behind it. Then the
+	// graph stops with ErrStalled. Defaults to no limit.
+	MaxBlocked time.Duration
 	// Untraced means that the entries of the source, or what the sink writes, get no spans, such as
 	// those of control messages. See Tracer.
 	Untraced bool
@@ -405,5 +408,6 @@ func (t Traits) stageOption(c *stageConfig) {
 	}
 	c.Inline = c.Inline || t.Inline
 	c.Untraced = c.Untraced || t.Untraced
+	c.MaxBlocked = max(c.MaxBlocked, t.MaxBlocked)
 	c.issues = append(c.issues, t.invalid...)
 }

@@ -140,6 +140,9 @@ func passes(ctx context.Context, d time.Duration) bool {
 
 func (s *stageBase) init(la *lane, st *stageRun) {
 	s.la, s.st, s.timeout = la, st, st.node.timeout
+	if d := st.node.MaxBlocked; d > 0 {
+		la.maxBlocked, la.impatient = d, st
+	}
 	s.ctx = &stageContext{la.ctx, s}
 	if la.nest != nil {
 		s.gauge = la.nest.outer.gaugeOf(st)

@@ -81,6 +81,9 @@ var timeContracts = []contract{
 	promises("KeepAlive", "", flowtest.Traits[int]{}, func(in ints) ints {
 		return operators.KeepAlive(in, 24*time.Hour, func() int { return -1 })
 	}),
+	promises("Watchdog", "blocked", flowtest.Traits[int]{}, func(in ints) ints {
+		return operators.Watchdog(in, operators.Blocked, 24*time.Hour)
+	}),
 	promises("Watchdog", "", flowtest.Traits[int]{}, func(in ints) ints {
 		return operators.Watchdog(in, operators.Idle, 24*time.Hour)
 	}),

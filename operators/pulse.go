@@ -2,7 +2,6 @@ package operators
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -109,13 +108,12 @@ const (
 	Idle
 	// Unended means that the stream has not ended since the start.
 	Unended
+	// Blocked means that the stages behind take no more messages.
+	Blocked
 )
 
-// ErrStalled is the reason for which a Watchdog stops its graph.
-var ErrStalled = errors.New("operators: the stream has stalled")
-
 // Watchdog stops the graph when the stream stalls. If that lasts for the time after, the graph
-// ends with an error that wraps ErrStalled. All messages are passed on. A flow.Supervisor can
+// ends with an error that wraps flow.ErrStalled. All messages are passed on. A flow.Supervisor can
 // start the graph again. The times count from the start of the stage. A slow stage behind it
 // does not count as a stall of the stream before it, as long as messages wait.
 //
@@ -125,18 +123,32 @@ var ErrStalled = errors.New("operators: the stream has stalled")
 //	out  --1--2------|          Idle; the graph stops
 //
 // Order: kept. Acks: carried by the output.
-// Holds: nothing. Ends: when in ends.
+// Holds: nothing; with Blocked, two chunks waiting. Ends: when in ends.
 func Watchdog[T any](
 	in flow.Source[T], stall Stall, after time.Duration, opts ...flow.StageOption,
 ) flow.Source[T] {
 	var wrong flow.StageOption
-	if stall > Unended {
-		wrong = flow.Invalid("stall", fmt.Sprintf("the unknown Stall %d", stall), "give NoFirst, Idle or Unended")
+	if stall > Blocked {
+		wrong = flow.Invalid(
+			"stall",
+			fmt.Sprintf("the unknown Stall %d", stall),
+			"give NoFirst, Idle, Unended or Blocked",
+		)
+	}
+	if stall == Blocked {
+		return flow.Route(in, "watchdog", 1, func() flow.RouteFunc[T, T] { return onlyPort[T] },
+			with(opts, positive("after", after), flow.Traits{MaxBlocked: max(after, 0), Passes: true})...)[0]
 	}
 	return flow.Via(in, "watchdog", func() flow.Handler[T, T] {
 		return &watchdog[T]{stall: stall, silence: silenceOf(after)}
 	}, with(opts, wrong, positive("after", after), flow.Async(),
 		flow.Traits{OneWorker: "each worker would watch its own share of the stream"})...)
+}
+
+// onlyPort passes each message on.
+func onlyPort[T any](_ context.Context, m flow.Message[T], emit func(int, flow.Message[T])) error {
+	emit(0, m)
+	return nil
 }
 
 type watchdog[T any] struct {
@@ -160,7 +172,7 @@ func (w *watchdog[T]) Ring(context.Context, flow.Emit[T]) error {
 		return nil
 	}
 	what := [...]string{NoFirst: "no first message came", Idle: "no message came", Unended: "it has not ended"}[w.stall]
-	return flow.Permanent(fmt.Errorf("%w: %s for %v", ErrStalled, what, w.after))
+	return flow.Permanent(fmt.Errorf("%w: %s for %v", flow.ErrStalled, what, w.after))
 }
 
 // silence measures how long no message has come.

@@ -97,8 +97,29 @@ func TestWatchdog(t *testing.T) {
 			switch {
 			case test.want == "" && err != nil:
 				t.Errorf("%v", err)
-			case test.want != "" && !errors.Is(err, operators.ErrStalled):
+			case test.want != "" && !errors.Is(err, flow.ErrStalled):
 				t.Errorf("%v, want %s", err, test.want)
+			}
+			if in.open != 0 {
+				t.Errorf("%d entries are not settled", in.open)
+			}
+		})
+	}
+	for _, test := range []struct {
+		name  string
+		takes time.Duration // of the stage behind, per message
+		want  error
+	}{{"blocked", time.Hour, flow.ErrStalled}, {"slow, but not blocked", 10 * second, nil}} {
+		virtual(t, test.name, func(t *testing.T) {
+			in := numbers(20)
+			guarded := operators.Watchdog(in.source(flow.ChunkSize(1)), operators.Blocked, 30*second, flow.ChunkSize(1))
+			slow := operators.Map(
+				guarded,
+				func(ctx context.Context, v int) (int, error) { return v, wait(ctx, test.takes) },
+			)
+			err := flow.New("test", flow.To(slow, discard[int]()), flow.KillGrace(second)).Run(t.Context())
+			if !errors.Is(err, test.want) {
+				t.Errorf("the graph ended with %v, want %v", err, test.want)
 			}
 			if in.open != 0 {
 				t.Errorf("%d entries are not settled", in.open)

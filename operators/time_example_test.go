@@ -104,5 +104,5 @@ func ExampleWatchdog() {
 	guarded := operators.Watchdog(source.Chan(silent), operators.Idle, 10*time.Millisecond)
 	exec(flow.To(guarded, sink.Func(printed[int])))
 	// Output:
-	// flow: graph "example": stage "watchdog": operators: the stream has stalled: no message came for 10ms
+	// flow: graph "example": stage "watchdog": flow: the stream has stalled: no message came for 10ms
 }

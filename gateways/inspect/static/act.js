@@ -36,10 +36,13 @@ export function ask({title, text, list = [], yes, danger}) {
   say($('confirm-yes'), yes);
   style($('confirm-yes'), danger ? 'danger' : 'primary');
   return new Promise((resolve) => {
-    $('confirm-yes').onclick = () => dialog.close('yes');
-    $('confirm-no').onclick = () => dialog.close('no');
-    dialog.onclose = () => resolve(dialog.returnValue === 'yes');
-    dialog.returnValue = 'no'; // Escape keeps it
+    const end = (yes) => () => {
+      dialog.close();
+      resolve(yes);
+    };
+    $('confirm-yes').onclick = end(true);
+    $('confirm-no').onclick = end(false);
+    dialog.oncancel = () => resolve(false); // Escape; the close event may come after the next question
     dialog.showModal();
     $('confirm-no').focus();
   });
