@@ -55,9 +55,18 @@ func adder(t *Trial) flow.Sink[int] {
 func runNumbers(
 	ctx context.Context, t *Trial, through func(flow.Source[int]) flow.Source[int], opts ...flow.StageOption,
 ) error {
+	return runParts(ctx, t, func(src flow.Source[int]) []flow.Part {
+		return []flow.Part{flow.To(through(src), adder(t))}
+	}, opts...)
+}
+
+// runParts is runNumbers for a graph of several branches.
+func runParts(
+	ctx context.Context, t *Trial, parts func(flow.Source[int]) []flow.Part, opts ...flow.StageOption,
+) error {
 	acked := 0
 	src := flow.NewSource("numbers", func() flow.Reader[int] { return &numbers{max: t.N, acked: &acked} }, opts...)
-	if err := flow.New("bench", flow.To(through(src), adder(t))).Run(ctx); err != nil {
+	if err := flow.New("bench", parts(src)...).Run(ctx); err != nil {
 		return err
 	}
 	if acked != t.N && ctx.Err() == nil {
