@@ -599,3 +599,29 @@ func TestWorkersWaitForWhatIsDownstream(t *testing.T) {
 		src.wantAllAcked(t)
 	})
 }
+
+// A Sleep in a sink passes on what stages before it hold back. It does not write the sink's chunk again.
+func TestSleepInASink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var written []int
+		slow := NewSink("slow", func() Writer[int] {
+			return WriterFunc[int](func(ctx context.Context, chunk []Message[int]) error {
+				for _, m := range chunk {
+					if err := Sleep(ctx, time.Second); err != nil {
+						return err
+					}
+					written = append(written, m.Value)
+				}
+				return nil
+			})
+		})
+		src := newScript(5)
+		if err := New("g", To(src.source(), slow)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{0, 1, 2, 3, 4}; !slices.Equal(written, want) {
+			t.Errorf("written: %v, want %v", written, want)
+		}
+		src.wantOutcomes(t, func(int) Outcome { return Acked })
+	})
+}

@@ -88,10 +88,11 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 // sinkStage collects chunks for a Writer and settles the written messages.
 type sinkStage[T any] struct {
 	stageBase
-	open func() Writer[T]
-	w    Writer[T]
-	buf  []Message[T]
-	part map[*record][]int // of partly written messages: the indexes of their remaining members
+	open    func() Writer[T]
+	w       Writer[T]
+	buf     []Message[T]
+	part    map[*record][]int // of partly written messages: the indexes of their remaining members
+	inWrite bool              // a Write is running: a Sleep in it must not write again
 
 	within time.Duration // longest wait for a chunk to fill; 0: no wait
 	due    time.Time     // when the first message of buf has waited that long
@@ -173,6 +174,11 @@ func (s *sinkStage[T]) flush() {
 // write writes the chunk, and retries failed messages according to the policy, until all of them
 // are settled.
 func (s *sinkStage[T]) write() {
+	if s.inWrite {
+		return
+	}
+	s.inWrite = true
+	defer func() { s.inWrite = false }()
 	chunk := s.buf
 	for tries := 1; len(chunk) > 0; tries++ {
 		var err error
