@@ -96,7 +96,7 @@ func (s *nestStage[T, K]) enter(g *nested[T, K]) {
 }
 
 func (s *nestStage[T, K]) leave(g *nested[T, K]) {
-	s.heed(g)
+	s.takeOver(g)
 	var first time.Time
 	if !g.over {
 		first = g.la.nextAlarm()
@@ -104,8 +104,8 @@ func (s *nestStage[T, K]) leave(g *nested[T, K]) {
 	s.due.move(g, first)
 }
 
-// heed aborts the lane if the key's is.
-func (s *nestStage[T, K]) heed(g *nested[T, K]) {
+// takeOver aborts the lane if that of the key is aborted.
+func (s *nestStage[T, K]) takeOver(g *nested[T, K]) {
 	s.la.aborted = s.la.aborted || g.la.aborted
 	if g.la.failure != nil {
 		s.la.fail(g.la.failure)
@@ -137,7 +137,7 @@ func (s *nestStage[T, K]) retire(g *nested[T, K]) {
 			}
 		}
 	}
-	if s.heed(g); s.la.aborted {
+	if s.takeOver(g); s.la.aborted {
 		return
 	}
 	s.due.move(g, time.Time{})
@@ -155,7 +155,7 @@ func (s *nestStage[T, K]) flush(block bool) {
 		s.unflush = s.unflush[:last]
 		g.buffers = false
 		g.la.flushHooks(block)
-		s.heed(g)
+		s.takeOver(g)
 	}
 	s.count()
 }
@@ -179,7 +179,7 @@ func (s *nestStage[T, K]) settle() {
 		g.stray.Store(false)
 		s.enter(g)
 		g.la.settleStrays()
-		s.heed(g)
+		s.takeOver(g)
 	}
 }
 

@@ -1,13 +1,13 @@
 package operators
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators/internal/due"
 )
 
 // Delay passes each message on after a time. d returns it for a value, and it counts from the
@@ -54,20 +54,20 @@ func (h *delay[T]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit
 	if err != nil {
 		return fmt.Errorf("operators: delay: d: %w", err)
 	}
-	for len(h.waiting) >= h.n {
-		if err := flow.Sleep(ctx, time.Until(h.waiting[0].at)); err != nil {
+	for h.waiting.Len() >= h.n {
+		if err := flow.Sleep(ctx, time.Until(h.waiting.First().at)); err != nil {
 			return err
 		}
 		h.first(emit)
 	}
 	h.number++
-	due := &due[struct{}, T]{at: time.Now().Add(max(after, 0)), number: h.number, held: flow.Hold(ctx, m)}
-	heap.Push(&h.waiting, due)
+	d := &delayed[struct{}, T]{at: time.Now().Add(max(after, 0)), number: h.number, held: flow.Hold(ctx, m)}
+	h.waiting.Add(d)
 	return nil
 }
 
 func (h *delay[T]) first(emit flow.Emit[T]) {
-	d := heap.Pop(&h.waiting).(*due[struct{}, T])
+	d := h.waiting.Take()
 	emit(d.held.Message)
 	d.held.Done()
 }
@@ -82,8 +82,8 @@ func (h *delay[T]) Ring(_ context.Context, emit flow.Emit[T]) error {
 }
 
 func (h *delay[T]) End(ctx context.Context, emit flow.Emit[T]) error {
-	for len(h.waiting) > 0 {
-		if err := flow.Sleep(ctx, time.Until(h.waiting[0].at)); err != nil {
+	for h.waiting.Len() > 0 {
+		if err := flow.Sleep(ctx, time.Until(h.waiting.First().at)); err != nil {
 			return err
 		}
 		h.first(emit)
@@ -115,7 +115,7 @@ func Debounce[T any, K comparable](
 		)
 	}
 	return flow.Via(in, "debounce", func() flow.Handler[T, T] {
-		return &debounce[T, K]{keys: keys, quiet: quiet, most: most, key: key, of: make(map[K]*due[K, T])}
+		return &debounce[T, K]{keys: keys, quiet: quiet, most: most, key: key, of: make(map[K]*delayed[K, T])}
 	}, with(opts, atLeastOne("keys", keys, "keys"), positive("quiet", quiet), wrong, function("key", key != nil),
 		flow.Async(), flow.Traits{Holds: max(keys, 0), HoldsFor: max(quiet, 0),
 			OneWorker: "the values of a key would be spread over the workers"})...)
@@ -126,7 +126,7 @@ type debounce[T any, K comparable] struct {
 	quiet, most time.Duration
 	key         func(T) K
 
-	of      map[K]*due[K, T]
+	of      map[K]*delayed[K, T]
 	waiting dues[K, T]
 	number  uint64
 }
@@ -143,10 +143,10 @@ func (h *debounce[T, K]) Handle(ctx context.Context, m flow.Message[T], emit flo
 			h.first(emit)
 		}
 		h.number++
-		d = &due[K, T]{key: key, began: now, number: h.number, held: flow.Hold(ctx, m)}
+		d = &delayed[K, T]{key: key, began: now, number: h.number, held: flow.Hold(ctx, m)}
 		d.at = now.Add(h.quiet)
 		h.of[key] = d
-		heap.Push(&h.waiting, d)
+		h.waiting.Add(d)
 		return nil
 	}
 	d.held.Done()
@@ -154,7 +154,7 @@ func (h *debounce[T, K]) Handle(ctx context.Context, m flow.Message[T], emit flo
 	if latest := d.began.Add(h.most); h.most > 0 && latest.Before(d.at) {
 		d.at = latest
 	}
-	heap.Fix(&h.waiting, d.index)
+	h.waiting.Fix(d)
 	return nil
 }
 
@@ -171,7 +171,7 @@ func keyOf[T any, K comparable](v T, key func(T) K) (k K, err error) {
 var errNaN = errors.New("it returned NaN, which equals no key: return another value")
 
 func (h *debounce[T, K]) first(emit flow.Emit[T]) {
-	d := heap.Pop(&h.waiting).(*due[K, T])
+	d := h.waiting.Take()
 	delete(h.of, d.key)
 	emit(d.held.Message)
 	d.held.Done()
@@ -187,61 +187,44 @@ func (h *debounce[T, K]) Ring(_ context.Context, emit flow.Emit[T]) error {
 }
 
 func (h *debounce[T, K]) End(_ context.Context, emit flow.Emit[T]) error {
-	for len(h.waiting) > 0 {
+	for h.waiting.Len() > 0 {
 		h.first(emit)
 	}
 	return nil
 }
 
-// due is a message that waits for a time.
-type due[K comparable, T any] struct {
+// delayed is a message that waits for a time.
+type delayed[K comparable, T any] struct {
 	at     time.Time
 	number uint64 // decides between equal times
-	index  int    // in dues
+	place  due.Place
 	held   flow.Held[T]
 
 	key   K
 	began time.Time // when the first value of the key came
 }
 
-// dues is a heap of waiting messages.
-type dues[K comparable, T any] []*due[K, T]
+// Place implements due.Item.
+func (d *delayed[K, T]) Place() *due.Place { return &d.place }
 
-func (d dues[K, T]) Len() int { return len(d) }
-
-func (d dues[K, T]) Less(i, j int) bool {
-	if c := d[i].at.Compare(d[j].at); c != 0 {
+// Before implements due.Item.
+func (d *delayed[K, T]) Before(other *delayed[K, T]) bool {
+	if c := d.at.Compare(other.at); c != 0 {
 		return c < 0
 	}
-	return d[i].number < d[j].number
+	return d.number < other.number
 }
 
-func (d dues[K, T]) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].index, d[j].index = i, j
-}
-
-func (d *dues[K, T]) Push(v any) {
-	w := v.(*due[K, T])
-	w.index = len(*d)
-	*d = append(*d, w)
-}
-
-func (d *dues[K, T]) Pop() any {
-	last := len(*d) - 1
-	w := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	return w
-}
+// dues is a queue of waiting messages.
+type dues[K comparable, T any] struct{ due.Queue[*delayed[K, T]] }
 
 // next returns when the first message falls due; the zero time if none waits.
-func (d dues[K, T]) next() time.Time {
-	if len(d) == 0 {
+func (d *dues[K, T]) next() time.Time {
+	if d.Len() == 0 {
 		return time.Time{}
 	}
-	return d[0].at
+	return d.First().at
 }
 
 // ready reports whether the first message is due.
-func (d dues[K, T]) ready(now time.Time) bool { return len(d) > 0 && !d[0].at.After(now) }
+func (d *dues[K, T]) ready(now time.Time) bool { return d.Len() > 0 && !d.First().at.After(now) }

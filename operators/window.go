@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators/internal/due"
 	"github.com/streamerson/streamerson-go/operators/internal/lru"
 	"github.com/streamerson/streamerson-go/operators/window"
 )
@@ -123,7 +124,7 @@ type windows[T any, K comparable, A, R any] struct {
 	slots    map[slot[K]]*open[T, K, A]     // time windows by their start
 	sessions map[K][]*open[T, K, A]         // open sessions, by start
 	counts   map[K]*open[T, K, A]           // count windows
-	due      dueWindows[T, K, A]            // all of these
+	due      due.Queue[*open[T, K, A]]      // all of these, by what is due next: to fire, then to accept no more
 	holding  lru.Map[*pane[T, K, A], empty] // panes with held entries, the one with the oldest first
 	held     int                            // number of held entries
 	seq      uint64                         // number of windows so far
@@ -158,7 +159,7 @@ type open[T any, K comparable, A any] struct {
 	changed    bool             // since its last pane
 	due        int64            // when to fire, or to accept no more
 	seq        uint64           // order of windows that are due together
-	at         int              // index in windows.due
+	place      due.Place        // in windows.due
 }
 
 // pane is the aggregate of the values that belong to the same windows.
@@ -254,9 +255,9 @@ func (h *windows[T, K, A, R]) locate(v T) (key K, ts int64, valid bool, err erro
 // Next returns when something is due by the clock.
 func (h *windows[T, K, A, R]) Next() time.Time {
 	next := h.timers.next
-	if h.cfg.Time == nil && len(h.due) > 0 && h.due[0].due != never {
-		if due := time.Unix(0, h.due[0].due); next.IsZero() || due.Before(next) {
-			next = due
+	if h.cfg.Time == nil && h.due.Len() > 0 && h.due.First().due != never {
+		if first := time.Unix(0, h.due.First().due); next.IsZero() || first.Before(next) {
+			next = first
 		}
 	}
 	return next
@@ -290,7 +291,7 @@ func (h *windows[T, K, A, R]) settle() {
 	if h.cfg.Time == nil {
 		return // they end by the clock
 	}
-	for _, w := range h.due {
+	for _, w := range h.due.All() {
 		h.mark.low = max(h.mark.low, w.end)
 	}
 	h.fireDue()

@@ -2,43 +2,22 @@ package operators
 
 import (
 	"cmp"
-	"container/heap"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/streamerson/streamerson-go/operators/internal/due"
 	"github.com/streamerson/streamerson-go/operators/window"
 )
 
 // never is after all times.
 const never = math.MaxInt64
 
-// dueWindows is a heap of all windows, by what is due next: to fire, and then to accept no more.
-type dueWindows[T any, K comparable, A any] []*open[T, K, A]
+// Place implements due.Item.
+func (w *open[T, K, A]) Place() *due.Place { return &w.place }
 
-func (d dueWindows[T, K, A]) Len() int { return len(d) }
-
-func (d dueWindows[T, K, A]) Less(i, j int) bool { return d[i].before(d[j]) < 0 }
-
-func (d dueWindows[T, K, A]) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].at, d[j].at = i, j
-}
-
-// Push implements heap.Interface.
-func (d *dueWindows[T, K, A]) Push(w any) {
-	w.(*open[T, K, A]).at = len(*d)
-	*d = append(*d, w.(*open[T, K, A]))
-}
-
-// Pop implements heap.Interface.
-func (d *dueWindows[T, K, A]) Pop() any {
-	last := len(*d) - 1
-	w := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	return w
-}
+// Before implements due.Item.
+func (w *open[T, K, A]) Before(other *open[T, K, A]) bool { return w.before(other) < 0 }
 
 // before orders windows by what is due next, and then by age.
 func (w *open[T, K, A]) before(other *open[T, K, A]) int {
@@ -51,7 +30,7 @@ func (h *windows[T, K, A, R]) opened(key K, start, end int64) *open[T, K, A] {
 	w := &open[T, K, A]{key: key, start: start, end: end, seq: h.seq}
 	w.fired = h.cfg.Windows.Kind != window.Counts && end <= h.low()
 	w.due = h.dueAt(w)
-	heap.Push(&h.due, w)
+	h.due.Add(w)
 	return w
 }
 
@@ -70,12 +49,12 @@ func (h *windows[T, K, A, R]) dueAt(w *open[T, K, A]) int64 {
 // reorder puts a window in order again, after its end has changed or it has fired.
 func (h *windows[T, K, A, R]) reorder(w *open[T, K, A]) {
 	w.due = h.dueAt(w)
-	heap.Fix(&h.due, w.at)
+	h.due.Fix(w)
 }
 
 // close removes a window. It has no held entries of its own any more.
 func (h *windows[T, K, A, R]) close(w *open[T, K, A]) {
-	heap.Remove(&h.due, w.at)
+	h.due.Remove(w)
 	for _, p := range w.panes {
 		p.windows = slices.DeleteFunc(p.windows, func(of *open[T, K, A]) bool { return of == w })
 		if len(p.windows) == 0 && h.width > 0 {
@@ -97,7 +76,7 @@ func (h *windows[T, K, A, R]) close(w *open[T, K, A]) {
 
 // inOrder returns all windows in order.
 func (h *windows[T, K, A, R]) inOrder() []*open[T, K, A] {
-	return slices.SortedFunc(slices.Values(h.due), func(a, b *open[T, K, A]) int { return a.before(b) })
+	return slices.SortedFunc(slices.Values(h.due.All()), func(a, b *open[T, K, A]) int { return a.before(b) })
 }
 
 // windowTimers are the timers of a stage with windows.

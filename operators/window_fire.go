@@ -11,8 +11,8 @@ import (
 
 // fireDue fires the windows that have ended, and removes those that accept no more.
 func (h *windows[T, K, A, R]) fireDue() {
-	for low := h.low(); len(h.due) > 0 && h.due[0].due <= low; {
-		w := h.due[0]
+	for low := h.low(); h.due.Len() > 0 && h.due.First().due <= low; {
+		w := h.due.First()
 		if w.fired {
 			h.close(w)
 			continue

@@ -133,7 +133,7 @@ func (h *windows[T, K, A, R]) fits(s slot[K]) bool {
 			more++
 		}
 	})
-	return all > 0 && len(h.due)+more <= h.cfg.MaxWindows
+	return all > 0 && h.due.Len()+more <= h.cfg.MaxWindows
 }
 
 // placeInSession adds a value to the session around it. If there is none, it makes one; if there are
@@ -150,7 +150,7 @@ func (h *windows[T, K, A, R]) placeInSession(m flow.Message[T], key K, ts int64)
 		to++
 	}
 	if from == to {
-		if end+int64(h.cfg.Lateness) <= h.low() || len(h.due) >= h.cfg.MaxWindows {
+		if end+int64(h.cfg.Lateness) <= h.low() || h.due.Len() >= h.cfg.MaxWindows {
 			return false, nil
 		}
 		acc, err := h.add(nil, m.Value)
@@ -227,7 +227,7 @@ func (h *windows[T, K, A, R]) placeInCount(m flow.Message[T], key K, ts int64) (
 	var p *pane[T, K, A]
 	if w != nil {
 		p = w.panes[0]
-	} else if len(h.due) >= h.cfg.MaxWindows {
+	} else if h.due.Len() >= h.cfg.MaxWindows {
 		return false, nil
 	}
 	acc, err := h.add(p, m.Value)

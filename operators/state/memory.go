@@ -1,11 +1,11 @@
 package state
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
 
+	"github.com/streamerson/streamerson-go/operators/internal/due"
 	"github.com/streamerson/streamerson-go/operators/internal/lru"
 )
 
@@ -22,14 +22,14 @@ type Memory[K comparable, S any] struct {
 
 	mu     sync.Mutex // guards the fields below
 	keys   lru.Map[K, *timed[K, S]]
-	timers timers[K, S]
+	timers due.Queue[*timed[K, S]]
 }
 
 // timed is a record with its place among the timers.
 type timed[K comparable, S any] struct {
 	Record[S]
-	key K
-	at  int // index in timers; -1: it has no timer
+	key   K
+	place due.Place // among the timers
 }
 
 const defaultMaxKeys = 100_000
@@ -58,16 +58,16 @@ func (m *Memory[K, S]) Save(_ context.Context, key K, r Record[S]) error {
 		for m.keys.Len() >= m.most() {
 			m.forget()
 		}
-		t := &timed[K, S]{Record: r, key: key, at: -1}
+		t := &timed[K, S]{Record: r, key: key}
 		m.keys.Add(key, t)
-		m.timers.update(t)
+		m.schedule(t)
 	case r.Empty():
 		(*found).Wake = time.Time{}
-		m.timers.update(*found)
+		m.schedule(*found)
 		m.keys.Delete(key)
 	default:
 		(*found).Record = r
-		m.timers.update(*found)
+		m.schedule(*found)
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (m *Memory[K, S]) forget() {
 	key, t := m.keys.Oldest()
 	r := (*t).Record
 	(*t).Wake = time.Time{}
-	m.timers.update(*t)
+	m.schedule(*t)
 	m.keys.Delete(key)
 	if m.Forgotten != nil {
 		m.Forgotten(key, r)
@@ -102,57 +102,36 @@ func (m *Memory[K, S]) Len() int {
 func (m *Memory[K, S]) Next() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.timers) == 0 {
+	if m.timers.Len() == 0 {
 		return time.Time{}
 	}
-	return m.timers[0].Wake
+	return m.timers.First().Wake
 }
 
 // Due implements Store.
-func (m *Memory[K, S]) Due(_ context.Context, now time.Time) (key K, due bool, err error) {
+func (m *Memory[K, S]) Due(_ context.Context, now time.Time) (key K, isDue bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.timers) == 0 || m.timers[0].Wake.After(now) {
+	if m.timers.Len() == 0 || m.timers.First().Wake.After(now) {
 		return key, false, nil
 	}
-	return m.timers[0].key, true, nil
+	return m.timers.First().key, true, nil
 }
 
-// timers is a heap of the records with timers.
-type timers[K comparable, S any] []*timed[K, S]
+// Place implements due.Item.
+func (t *timed[K, S]) Place() *due.Place { return &t.place }
 
-// update moves a record to the place of its timer.
-func (h *timers[K, S]) update(t *timed[K, S]) {
+// Before implements due.Item.
+func (t *timed[K, S]) Before(other *timed[K, S]) bool { return t.Wake.Before(other.Wake) }
+
+// schedule puts a record in order by its timer, if it has one.
+func (m *Memory[K, S]) schedule(t *timed[K, S]) {
 	switch {
-	case t.at >= 0 && t.Wake.IsZero():
-		heap.Remove(h, t.at)
-	case t.at >= 0:
-		heap.Fix(h, t.at)
+	case t.place.Queued() && t.Wake.IsZero():
+		m.timers.Remove(t)
+	case t.place.Queued():
+		m.timers.Fix(t)
 	case !t.Wake.IsZero():
-		heap.Push(h, t)
+		m.timers.Add(t)
 	}
-}
-
-func (h timers[K, S]) Len() int           { return len(h) }
-func (h timers[K, S]) Less(i, j int) bool { return h[i].Wake.Before(h[j].Wake) }
-func (h timers[K, S]) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
-}
-
-// Push implements heap.Interface.
-func (h *timers[K, S]) Push(x any) {
-	t := x.(*timed[K, S])
-	t.at = len(*h)
-	*h = append(*h, t)
-}
-
-// Pop implements heap.Interface.
-func (h *timers[K, S]) Pop() any {
-	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	t.at = -1
-	return t
 }
