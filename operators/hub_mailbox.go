@@ -1,6 +1,7 @@
 package operators
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"maps"
@@ -14,7 +15,8 @@ import (
 type mailbox[T any] struct {
 	hub     *hub[T]
 	id      uint64
-	room    int // most messages in waiting when another is put in; 0: no limit
+	puts    uint64 // number of messages put in so far
+	room    int    // most messages in waiting when another is put in; 0: no limit
 	waiting []parcel[T]
 	delayed []parcel[T]     // delivered again when due
 	reading int             // messages that consumers have read and not settled
@@ -26,6 +28,8 @@ type mailbox[T any] struct {
 func (b *mailbox[T]) full() bool { return b.room > 0 && len(b.waiting) >= b.room }
 
 func (b *mailbox[T]) put(p parcel[T]) {
+	b.puts++
+	p.number = b.puts
 	b.waiting = append(b.waiting, p)
 	b.wake()
 }
@@ -174,7 +178,8 @@ func (r *hubReader[T]) Commit(ctx context.Context, settled []flow.Settlement) er
 // restore puts messages back that were read and not finished. The caller holds the hub's mu.
 func (b *mailbox[T]) restore(unfinished []parcel[T]) {
 	if b.over == nil {
-		b.waiting = slices.Insert(b.waiting, 0, unfinished...)
+		b.waiting = append(b.waiting, unfinished...)
+		slices.SortStableFunc(b.waiting, func(p, q parcel[T]) int { return cmp.Compare(p.number, q.number) })
 		return
 	}
 	for _, p := range unfinished {

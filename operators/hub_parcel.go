@@ -14,6 +14,7 @@ type parcel[T any] struct {
 	meta    *flow.Meta
 	hash    uint64      // of the key, in a PartitionHub
 	receipt *receipt[T] // nil: the message was acked when it entered the hub
+	number  uint64      // order of arrival in its mailbox
 	due     time.Time   // of a message that is delivered again later
 }
 
