@@ -40,6 +40,7 @@ func TestJoinWithin(t *testing.T) {
 	virtual(t, "a value waits until no partner can come", func(t *testing.T) {
 		left, right, got := joined(t, byTimes(window.Outer, 0, 10*sec), printedPair)
 		left.Send(event{"a", 1})
+		synctest.Wait()
 		right.Send(event{"a", 11})
 		got.Want("&{a 1} &{a 11}")
 		left.WantOutstanding(1)
@@ -48,6 +49,7 @@ func TestJoinWithin(t *testing.T) {
 		left.WantOutstanding(2)
 		right.Send(event{"c", 12}, event{"c", 23}) // at 12
 		left.WantAcked(event{"a", 1})
+		synctest.Wait()
 		left.Send(event{"d", 24}) // at 23: b, a and c stop to wait
 		got.WantUnordered("&{a 1} &{a 11}", "&{b 12} <nil>", "<nil> &{c 12}")
 		left.WantAcked(event{"a", 1}, event{"b", 12})
@@ -57,6 +59,7 @@ func TestJoinWithin(t *testing.T) {
 		left, right, got := joined(t, byTimes(window.Left, 0, 100*sec), printedPair)
 		left.Send(event{"a", 200}, event{"a", 1})
 		right.Send(event{"b", 250})
+		synctest.Wait()
 		left.WantOutstanding(1)
 		left.Send(event{"b", 151}, event{"c", 20}) // the watermark is at 200
 		got.WantUnordered("&{b 151} &{b 250}", "&{a 1} <nil>", "&{c 20} <nil>")
@@ -90,8 +93,10 @@ func TestJoinWithin(t *testing.T) {
 		cfg.MaxHeld = 3
 		left, right, got := joined(t, cfg, printedPair)
 		left.Send(event{"a", 2})
-		left.WantOutstanding(1)
+		synctest.Wait()
 		right.Send(event{"b", 1})
+		synctest.Wait()
+		left.WantOutstanding(1)
 		right.WantOutstanding(1)
 		left.Send(event{"c", 3})
 		got.Want("<nil> &{b 1}")
@@ -167,10 +172,12 @@ func TestJoinWithin_BadInput(t *testing.T) {
 		}
 		left, right, got := joined(t, byTimes(window.Outer, 5*sec, 10*sec), f)
 		left.Send(event{"a", 1}, event{"b", 3}, event{"c", 1})
+		synctest.Wait()
 		left.WantOutstanding(3)
 		right.Send(event{"a", 2}, event{"a", 3})
 		right.WantDead(event{"a", 3}) // the later value of its pair
 		left.Send(event{"d", 99})
+		synctest.Wait()
 		right.Send(event{"d", 98})
 		left.WantNacked(event{"b", 3})
 		got.WantUnordered("&{a 1} &{a 2}", "&{d 99} &{d 98}", "&{c 1} <nil>")
@@ -180,6 +187,7 @@ func TestJoinWithin_BadInput(t *testing.T) {
 		f := func(context.Context, *event, *event) (string, error) { return "", errBoom }
 		left, right, _ := joined(t, byTimes(window.Left, 0, sec), f)
 		right.Send(event{"a", 100})
+		synctest.Wait()
 		right.WantOutstanding(1)
 		left.Send(event{"a", 100})
 		left.WantDead(event{"a", 100})
