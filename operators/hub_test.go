@@ -212,15 +212,13 @@ func TestBroadcastHubWaitsForTheSlowest(t *testing.T) {
 		synctest.Wait() // no subscriber is attached yet
 		ctx, leave := context.WithCancel(t.Context())
 		slow := h.Subscribe(ctx) // its graph does not run
+		synctest.Wait()          // it has got 1
 		fastSink, fast := flowtest.Collect[int](t)
 		quick := flowtest.Start(t, flow.To(h.Subscribe(t.Context()), fastSink))
 		feed.Send(2, 3, 4)
-		fast.Wait(2)
 		synctest.Wait()
-		if got := fast.Values(); !slices.Equal(got, []int{1, 2}) && !slices.Equal(got, []int{2, 3}) {
-			t.Errorf("the fast subscriber got %v, want two messages: the slow one has room for two", got)
-		}
-		if n := len(feed.Settlements()); n > 1 {
+		fast.Want(2) // the slow one has room for two
+		if n := len(feed.Settlements()); n > 0 {
 			t.Errorf("%d entries are settled, but the slow subscriber has handled none", n)
 		}
 		leave()
