@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -381,22 +380,4 @@ func (r *Running) hook(name string, f func()) {
 		}
 	}()
 	f()
-}
-
-// logFault logs the decision about a fault: retries at Debug, the end of a message at Warn.
-func (r *Running) logFault(f *Fault, d Decision) {
-	level := slog.LevelWarn
-	if d.Do == ActRetry {
-		level = slog.LevelDebug
-	}
-	if !r.log.Enabled(r.hard, level) {
-		return
-	}
-	attrs := []any{"stage", f.Stage, "id", f.Meta.ID, "tries", f.Tries, "attempt", f.Meta.Attempt,
-		"do", d.Do.String(), "after", d.After.String(), "error", f.Err}
-	var p *PanicError
-	if d.Do != ActRetry && errors.As(f.Err, &p) {
-		attrs = append(attrs, "stack", string(p.Stack))
-	}
-	r.log.Log(r.hard, level, "message failed", attrs...)
 }
