@@ -87,6 +87,8 @@ func (r *Relay[T]) locate(ctx context.Context, c cursor) (start, error) {
 		return missing(c.id, s.first.Prev()), nil
 	case !c.exact || c.id == s.top || c.id.IsZero():
 		return start{at: c.id}, nil
+	case c.id.Next() == s.first: // such as the end of a gap: no entry can be between
+		return start{at: c.id}, nil
 	}
 	// The entry should exist. If it does not, it was deleted, or the cursor is from another stream:
 	// the entries after it are unknown.

@@ -48,6 +48,7 @@ func TestCursors(t *testing.T) {
 		"of one that was empty, trimmed": {trim(2), "0-0", &relay.Gap{From: "0-0", To: "29-18446744073709551615", Missed: -1}, []string{"30", "40"}},
 		"beginning of emptied":           {trim(0), "0", nil, nil},
 		"beginning of trimmed":           {trim(2), "0", nil, []string{"30", "40"}},
+		"the end of a gap":               {trim(2), "29-18446744073709551615", nil, []string{"30", "40"}},
 		"deleted":                        {del, "10-0", &relay.Gap{From: "10-0", To: "0-0", Missed: -1}, nil},
 		"made again":                     {again("100-0"), "30-0", &relay.Gap{From: "30-0", To: "30-0", Missed: -1}, []string{"again"}},
 		"made again, and older":          {again("3-0"), "30-0", &relay.Gap{From: "30-0", To: "3-0", Missed: -1}, nil},
