@@ -58,6 +58,7 @@ func newNode(k kind, name string, ports int, opts []StageOption) *node {
 	n.name, n.workers, n.chunk = name, 1, defaultChunk
 	n.maxInFlight, n.maxBytes = defaultMaxInFlight, defaultMaxBytes
 	n.apply(opts)
+	n.checkAround()
 	return n
 }
 
@@ -267,6 +268,10 @@ type Traits struct {
 	// Untraced means that the entries of the source, or what the sink writes, get no spans, such as
 	// those of control messages. See Tracer.
 	Untraced bool
+	// Stateless means that the function of a stage with one input and one output, or a sink's Write,
+	// keeps nothing between its calls and may be called several times at once with the same message.
+	// See Race.
+	Stateless bool
 
 	invalid []BuildError
 }
@@ -314,6 +319,7 @@ func (t Traits) stageOption(c *stageConfig) {
 	}
 	c.Inline = c.Inline || t.Inline
 	c.Untraced = c.Untraced || t.Untraced
+	c.Stateless = c.Stateless || t.Stateless
 	c.MaxBlocked = max(c.MaxBlocked, t.MaxBlocked)
 	c.issues = append(c.issues, t.invalid...)
 }

@@ -164,7 +164,15 @@ func (p *port[T]) push(ms []Message[T]) {
 	}
 }
 
-func (p *port[T]) pushOne(m Message[T]) { p.push([]Message[T]{m}) }
+// pushOne is push for one message.
+func (p *port[T]) pushOne(m Message[T]) {
+	if p.buf == nil {
+		p.buf = p.e.fresh()
+	}
+	if p.buf = append(p.buf, m); len(p.buf) >= p.e.size {
+		p.flush(true)
+	}
+}
 
 func (p *port[T]) flush(block bool) {
 	if len(p.buf) == 0 {

@@ -137,6 +137,8 @@ type gatherStage[T, U any] struct {
 	picked []int          // result of wanted, reused
 	all    []int          // all ports, rotated so that each is first in turn
 	loops  bool           // the last port comes back from this stage, so it cannot end before it
+	port   int            // of the current message
+	handling[T]
 }
 
 func gatherIsland[T, U any](
@@ -160,7 +162,9 @@ func gatherIsland[T, U any](
 	return edges
 }
 
+// hookInputs sets up the inputs, and the call of the handler.
 func (s *gatherStage[T, U]) hookInputs() {
+	s.calls(&s.turn, func(ctx context.Context) error { return s.h.Handle(ctx, s.port, s.m, s.emit) })
 	n := len(s.edges)
 	s.open, s.chunk, s.whole, s.all = make([]bool, n), make([][]Message[T], n), make([][]Message[T], n), make([]int, n)
 	for i := range n {
@@ -198,7 +202,7 @@ func (s *gatherStage[T, U]) body() error {
 			}
 			continue
 		}
-		s.one(port)
+		s.next(port)
 	}
 	return nil
 }
@@ -217,6 +221,7 @@ func (s *gatherStage[T, U]) wanted() []int {
 	for _, p := range picks {
 		if p >= 0 && p < len(s.open) && s.open[p] {
 			open = append(open, p)
+			s.st.picked(p)
 		}
 	}
 	s.picked = open
@@ -279,13 +284,12 @@ func (s *gatherStage[T, U]) received(port int, chunk []Message[T], ok bool) {
 	s.la.beginChunk()
 }
 
-// one handles the next message of a port.
-func (s *gatherStage[T, U]) one(port int) {
+// next handles the next message of a port.
+func (s *gatherStage[T, U]) next(port int) {
 	one := s.chunk[port][:1]
 	s.chunk[port] = s.chunk[port][1:]
-	each(&s.stageBase, one, func(m Message[T]) {
-		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
-	})
+	s.port = port
+	each(&s.stageBase, one, s.one)
 	s.la.step(1)
 	if len(s.chunk[port]) == 0 {
 		e := s.edges[port]

@@ -328,22 +328,45 @@ func (t *turn) rings(find func() alarmed, ring func(context.Context) error) {
 // viaStage runs a Handler.
 type viaStage[T, U any] struct {
 	emitting[U]
-	h Handler[T, U]
+	h          Handler[T, U]
+	newHandler func() Handler[T, U]
+	handling[T]
+}
+
+// handling is the message that a stage handles. The call is made once, so that messages cost no
+// allocation.
+type handling[T any] struct {
+	m    Message[T]
+	call func(context.Context) error // handles m
+	one  func(Message[T])            // calls it, with retries
+}
+
+// calls sets the call of a stage.
+func (c *handling[T]) calls(t *turn, call func(context.Context) error) {
+	c.call = call
+	c.one = func(m Message[T]) {
+		c.m = m
+		t.handle(m.lease, m.meta, c.call)
+		c.m = Message[T]{}
+	}
 }
 
 func newViaStage[T, U any](
 	la *lane, st *stageRun, newHandler func() Handler[T, U], next func([]Message[U]),
 ) *viaStage[T, U] {
-	s := &viaStage[T, U]{}
+	s := &viaStage[T, U]{newHandler: newHandler}
 	s.start(la, st, next)
 	s.renew = func() { s.h = newHandler() }
 	s.hook(func() error { return s.end(s.h) })
 	s.alarm(func() any { return s.h })
+	s.calls(&s.turn, func(ctx context.Context) error { return s.h.Handle(ctx, s.m, s.emit) })
 	return s
 }
 
 func (s *viaStage[T, U]) push(ms []Message[T]) {
-	each(&s.stageBase, ms, func(m Message[T]) {
-		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emit) })
-	})
+	if s.st.node.around != nil {
+		s.pushWrapped(ms)
+		return
+	}
+	each(&s.stageBase, ms, s.one)
 }

@@ -44,6 +44,7 @@ type holding struct {
 	// Reused slices, owned by the lane's goroutine.
 	wasJoined []lease
 	wasEnded  []ending
+	joins     joins
 }
 
 // Hold keeps a message after the handler that received it returns. ctx must be the handler's
@@ -139,8 +140,11 @@ func (h Held[T]) take() lease {
 }
 
 // takeAll takes many holds. It locks each stage once for adjacent holds of that stage.
-func takeAll[T any](held []Held[T]) (leases []lease, some bool) {
-	leases = make([]lease, len(held))
+func takeAll[T any](held []Held[T], room *join) (leases []lease, some bool) {
+	if leases = room.leases[:]; len(held) > len(leases) {
+		leases = make([]lease, len(held))
+	}
+	leases = leases[:len(held)]
 	var locked *stageBase
 	for i := range held {
 		if h := held[i].hold; h != nil && h.stage != locked {
@@ -166,33 +170,72 @@ func takeAll[T any](held []Held[T]) (leases []lease, some bool) {
 // until it returns, as it owns a message it received: if it does not emit the message, the message
 // is done.
 func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
-	m := Message[U]{Value: v, meta: joinMeta(held)}
-	members, some := takeAll(held)
+	st := stageOf(ctx)
+	var room *join
+	if st != nil {
+		room = st.joins.next()
+	} else {
+		room = &join{}
+	}
+	m := Message[U]{Value: v, meta: joinMeta(held, room)}
+	members, some := takeAll(held, room)
 	if !some {
 		return m
 	}
-	s := newSlab(1, nil)
-	s.members = members
+	s := &room.slab
+	s.cells, s.left, s.members = room.cell[:], 1, members
 	m.lease = lease{slab: s}
-	if st := stageOf(ctx); st != nil {
+	if st != nil {
 		st.traceJoin(s)
 		st.made(m.lease)
 	}
 	return m
 }
 
-func joinMeta[T any](held []Held[T]) *record {
+// join is the room for a join, in one piece: its lease and its metadata. Joins of two messages need no
+// other.
+type join struct {
+	slab    slab
+	cell    [1]cell
+	meta    joinRecord
+	leases  [2]lease
+	records [2]*record
+}
+
+// joins is the room for the next joins of a stage. It is made for several at once. The room of a join
+// is free when those that were made with it have settled too.
+type joins struct {
+	free []join
+	made int
+}
+
+const mostJoins = 16
+
+func (j *joins) next() *join {
+	if len(j.free) == 0 {
+		j.made = min(2*j.made+1, mostJoins)
+		j.free = make([]join, j.made)
+	}
+	first := &j.free[0]
+	j.free = j.free[1:]
+	return first
+}
+
+func joinMeta[T any](held []Held[T], room *join) *record {
 	switch len(held) {
 	case 0:
 		return nil
 	case 1:
 		return held[0].meta
 	}
-	members := make([]*record, len(held))
-	for i := range held {
-		members[i] = held[i].meta
+	members := room.records[:0]
+	if len(held) > cap(members) {
+		members = make([]*record, 0, len(held))
 	}
-	return members[0].joins(members)
+	for i := range held {
+		members = append(members, held[i].meta)
+	}
+	return members[0].joinsIn(members, &room.meta)
 }
 
 // hold records a share that the handler keeps. It returns nil if the life of the stage has ended.

@@ -129,6 +129,10 @@ func (m Message[T]) Headers() Headers { return m.meta.rest().Headers }
 // not count.
 func (m Message[T]) Attempt() int { return m.meta.ref().attempts() }
 
+// Joined returns the number of messages that this one joins, such as those of a batch: the length of
+// Meta.Members. It is 0 for a message that joins no others.
+func (m Message[T]) Joined() int { return m.meta.joined() }
+
 // WithMeta returns the message with other metadata and the same lease.
 func (m Message[T]) WithMeta(meta Meta) Message[T] {
 	m.meta = newRecord(&meta)

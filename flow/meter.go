@@ -110,6 +110,13 @@ func (la *lane) isIdle() bool {
 	return la.idle
 }
 
+// writes reports whether a sink of the lane writes.
+func (la *lane) writes() bool {
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
+	return la.writer != nil
+}
+
 // sample begins or ends sampling.
 func (la *lane) sample(on bool, now time.Time) {
 	if !on && !la.sampling {

@@ -24,10 +24,10 @@ type stageConfig struct {
 	keyedBy   any    // a keyer[T] around a func(T) K; Validate checks its type
 	keyFunc   string // the type of that function, for errors
 	async     bool
-	policy    Policy
+	inTurn    bool          // see InTurn
 	within    time.Duration // of a sink: the longest time a chunk waits to be full
 	chunk     int
-	timeout   time.Duration
+	calls
 
 	maxInFlight int
 	maxBytes    int

@@ -124,8 +124,10 @@ type routeStage[T, U any] struct {
 	emit    RouteEmit[U]
 	turns   int // next output for AnyPort
 	pulled  int // output of the current Pull
+	each    func(Message[T])
 	pullOne func(context.Context) error
 	bad     error // the call used a port that does not exist
+	handling[T]
 }
 
 type routed[U any] struct {
@@ -149,6 +151,8 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 				s.puller, _ = s.h.(Puller[U])
 			}
 			s.outputs, s.emit = []buffer{s}, s.route
+			s.calls(&s.turn, func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, s.m, s.emit)) })
+			s.each = s.oneOf
 			s.pullOne = func(ctx context.Context) error { return s.valid(s.puller.Pull(ctx, s.pulled, s.emit)) }
 			s.hook(s.end)
 			s.rings(func() alarmed { return find[RouteAlarm[U]](s.h) }, s.ring)
@@ -165,14 +169,16 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 }
 
 func (s *routeStage[T, U]) push(ms []Message[T]) {
-	each(&s.stageBase, ms, func(m Message[T]) {
-		if err := s.pull(); err != nil {
-			s.la.fail(err)
-			giveBackTo(&s.la.dirty, []Message[T]{m}, untouched(s.st.node))
-			return
-		}
-		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, m, s.emit)) })
-	})
+	each(&s.stageBase, ms, s.each)
+}
+
+func (s *routeStage[T, U]) oneOf(m Message[T]) {
+	if err := s.pull(); err != nil {
+		s.la.fail(err)
+		giveBackTo(&s.la.dirty, []Message[T]{m}, untouched(s.st.node))
+		return
+	}
+	s.one(m)
 }
 
 // valid returns the error of a call, or the mistake that the call made.
@@ -349,6 +355,7 @@ type forkStage[T, A, B any] struct {
 	h     ForkHandler[T, A, B]
 	emitA Emit[A]
 	emitB Emit[B]
+	handling[T]
 }
 
 func forkChain[T, A, B any](
@@ -362,6 +369,7 @@ func forkChain[T, A, B any](
 			a, z := ea.attach(la), eb.attach(la)
 			s.init(la, b.run.stages[nd])
 			s.renew = func() { s.h = newHandler() }
+			s.calls(&s.turn, func(ctx context.Context) error { return s.h.Handle(ctx, s.m, s.emitA, s.emitB) })
 			s.emitA, s.emitB = emitTo(&s.turn, a.push), emitTo(&s.turn, z.push)
 			s.hook(s.end)
 			s.rings(func() alarmed { return find[ForkAlarm[A, B]](s.h) }, s.ring)
@@ -376,9 +384,7 @@ func forkChain[T, A, B any](
 }
 
 func (s *forkStage[T, A, B]) push(ms []Message[T]) {
-	each(&s.stageBase, ms, func(m Message[T]) {
-		s.handle(m.lease, m.meta, func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emitA, s.emitB) })
-	})
+	each(&s.stageBase, ms, s.one)
 }
 
 func (s *forkStage[T, A, B]) ring(ctx context.Context) error {

@@ -125,11 +125,15 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 			}
 		}
 		r.stages[n] = &stageRun{run: r, node: n, name: g.names[n], policy: policy}
+		if n.inTurn {
+			r.stages[n].begun = make([]atomic.Bool, len(n.ins))
+		}
 	}
 	b := &builder{run: r, ends: make(map[*node][]boundary), heads: make(map[*node]any)}
 	for _, branch := range g.branches {
 		branch.link(b)
 	}
+	r.awaitTurns()
 	r.state.Store(int32(Active))
 	r.recent.changed(Event{Kind: EventStarted}, nil)
 	r.log.Info("graph started", "stages", len(g.nodes), "islands", len(r.islands))

@@ -231,7 +231,12 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 		s.traceChunk(chunk)
 	}
 	started := s.writes()
-	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+	var err error
+	if s.st.node.around != nil {
+		err = s.writeWrapped(chunk)
+	} else {
+		err = s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+	}
 	took := s.wrote(started)
 	s.traced.span, s.traced.links = nil, nil
 	if s.st.node.chunk > 1 {
@@ -317,6 +322,7 @@ func (s *sinkStage[T]) end() error {
 }
 
 func (s *sinkStage[T]) close() {
+	s.racing.Wait()
 	if s.w != nil {
 		s.st.close(s.ctx, s.w)
 		s.w = nil

@@ -118,9 +118,23 @@ func (d *details) all() Meta {
 
 // joins returns the metadata of a message that joins others: that of r, the first, with all as members.
 func (r *record) joins(members []*record) *record {
-	d := &details{Meta: r.meta(), join: &joinDetails{members: members}}
-	d.Members = nil
-	return &record{id: d.ID, more: d}
+	return r.joinsIn(members, &joinRecord{})
+}
+
+// joinsIn is joins in the given room.
+func (r *record) joinsIn(members []*record, room *joinRecord) *record {
+	d := &room.details
+	d.Meta, d.join = r.meta(), &room.join
+	d.Members, d.join.members = nil, members
+	room.id, room.more = d.ID, d
+	return &room.record
+}
+
+// joinRecord is the room for the metadata of a join, in one piece.
+type joinRecord struct {
+	record
+	details details
+	join    joinDetails
 }
 
 // joined returns the number of messages that the message joins.

@@ -110,11 +110,11 @@ type SourceSnapshot struct {
 	Dropped     uint64        `json:"dropped"`
 	Dead        uint64        `json:"dead"`
 	Nacked      uint64        `json:"nacked"`
-	Lost        uint64        `json:"lost"`    // entries that lost their lease before they settled: see Leaser
-	Oldest      time.Duration `json:"oldest"`  // time since the oldest unsettled entry was read
-	Lag         int64         `json:"lag"`     // entries not read yet, by the backend's count; -1: unknown
-	Pending     int64         `json:"pending"` // entries read and not settled, by the backend's count; -1: unknown
-	Paused      bool          `json:"paused,omitempty"`
+	Lost        uint64        `json:"lost"`             // entries that lost their lease before they settled: see Leaser
+	Oldest      time.Duration `json:"oldest"`           // time since the oldest unsettled entry was read
+	Lag         int64         `json:"lag"`              // entries not read yet, by the backend's count; -1: unknown
+	Pending     int64         `json:"pending"`          // entries read and not settled, by the backend's count; -1: unknown
+	Paused      bool          `json:"paused,omitempty"` // or it waits for its turn: see InTurn
 }
 
 // StageSnapshot is the work of a stage so far. Busy is exact while messages are slow. While they
@@ -336,7 +336,7 @@ func (s *sourceRun) snapshot() SourceSnapshot {
 	sn := SourceSnapshot{
 		Name: s.name, MaxInFlight: s.node.maxInFlight, ReadAhead: s.pace.window,
 		InFlight: s.node.maxInFlight - s.free, BytesFree: s.bytes,
-		Paused: s.paused, Lag: -1, Pending: -1,
+		Paused: s.paused || s.early, Lag: -1, Pending: -1,
 	}
 	sessions := append([]*session(nil), s.sessions...)
 	s.mu.Unlock()

@@ -23,6 +23,7 @@ type sourceRun struct {
 	bytes    int
 	pace     readAhead
 	paused   bool
+	early    bool // no stage wants its messages yet: see InTurn
 	sessions []*session
 	opened   atomic.Bool // was opened at least once
 
@@ -66,7 +67,7 @@ func (s *sourceRun) pause(on bool) {
 func (s *sourceRun) short() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.paused || s.room() < s.pace.window/2 || s.bytes < s.node.maxBytes/2
+	return s.paused || s.early || s.room() < s.pace.window/2 || s.bytes < s.node.maxBytes/2
 }
 
 // room returns how many entries may be read now. The caller holds the lock.
@@ -85,7 +86,7 @@ func (s *sourceRun) credits() (room, bytes int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	room = s.room()
-	return min(room, s.node.chunk), s.bytes, !s.paused && room > 0 && s.bytes > 0
+	return min(room, s.node.chunk), s.bytes, !s.paused && !s.early && room > 0 && s.bytes > 0
 }
 
 // take takes the credits of n entries that were read at the given time.
@@ -200,7 +201,7 @@ func (a *readAhead) grow(n int) { a.window = min(a.window+n, a.max) }
 func (s *sourceRun) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.paused && s.room() <= 0 && s.free > 0 && s.bytes > 0
+	return !s.paused && !s.early && s.room() <= 0 && s.free > 0 && s.bytes > 0
 }
 
 // nextLook returns the time to check whether the stages starve. The zero time means never. Only the

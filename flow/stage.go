@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,6 +24,7 @@ type stageRun struct {
 	over     context.Context // of a Tap: done some time after the end of its input
 	writing  atomic.Int64    // nanoseconds of the last Write of a sink that writes chunks
 	finished atomic.Bool     // see Finish
+	begun    []atomic.Bool   // by input: it was picked; nil if its sources need not wait for that
 }
 
 // stageCounts are the counters of a stage for snapshots.
@@ -74,6 +76,8 @@ type stageBase struct {
 
 	traced traced
 
+	racing sync.WaitGroup // calls of a Race
+
 	holding
 }
 
@@ -118,9 +122,42 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		if s.passOn != nil {
 			s.passOn()
 		}
-		s.la.flush(true)
+		if !s.la.beside() {
+			s.la.flush(true)
+		}
 	}
 	if !passes(ctx, d) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Backoff is Sleep before a message is tried again, for wraps (see Around) and handlers that wait for a
+// service to recover. It returns early, without an error, when the graph begins to drain. The time
+// counts as Retrying in snapshots, and not as Busy.
+func Backoff(ctx context.Context, d time.Duration) error {
+	s := stageOf(ctx)
+	if s == nil || s.la.beside() {
+		return Sleep(ctx, d)
+	}
+	if err := Sleep(ctx, 0); err != nil {
+		return err
+	}
+	began, writes := s.st.retrying.begin(), s.la.writes()
+	if !writes {
+		s.la.halt(began)
+	}
+	defer func() {
+		if took := s.st.retrying.end(began); !writes {
+			s.la.except(took)
+		}
+	}()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.la.run.reading.Done():
+	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	return nil
@@ -171,6 +208,7 @@ func (s *stageBase) hook(end func() error) {
 			s.noHolds()
 			s.count()
 		},
+		close: s.racing.Wait, // its contexts are done
 	})
 }
 

@@ -154,6 +154,9 @@ func newStepStage[T, U any](
 		return nil
 	}
 	s.start(la, st, func() { f = newHandler() }, next)
+	if st.node.around != nil {
+		wrapSteps(s, newHandler, func() StepFunc[T, U] { return f })
+	}
 	return s
 }
 
@@ -161,6 +164,9 @@ func newStepStage[T, U any](
 func newTransformStage[T, U any](
 	la *lane, st *stageRun, newHandler func() func(context.Context, T) (U, error), next func([]Message[U]),
 ) *batchStage[T, U] {
+	if st.node.around != nil { // speed does not matter
+		return newStepStage(la, st, func() StepFunc[T, U] { return asStep(newHandler()) }, next)
+	}
 	s := &batchStage[T, U]{}
 	var f func(context.Context, T) (U, error)
 	s.some = func(batch []Message[T], leased bool) error {

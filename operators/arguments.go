@@ -14,6 +14,9 @@ func with(opts []flow.StageOption, own ...flow.StageOption) []flow.StageOption {
 	return slices.Concat(own, opts)
 }
 
+// stateless marks stages that keep nothing between the calls of the user's function.
+var stateless = flow.Traits{Stateless: true}
+
 // function reports a function argument that is nil.
 func function(field string, given bool) flow.StageOption {
 	if given {

@@ -157,7 +157,7 @@ func (b *batch[T]) End(ctx context.Context, emit flow.Emit[[]T]) error {
 func Unbatch[T any](in flow.Source[[]T], opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "unbatch", func() flow.Handler[[]T, T] {
 		return flow.HandlerFunc[[]T, T](func(_ context.Context, m flow.Message[[]T], emit flow.Emit[T]) error {
-			if len(m.Value) != len(m.Meta().Members) {
+			if len(m.Value) != m.Joined() {
 				for _, v := range m.Value {
 					emit(flow.Derive(m, v))
 				}

@@ -7,9 +7,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Concat passes on one source after the other. All sources start with the graph, and those that come
-// later read ahead until their edge is full or their credits are used up. So give a later source a
-// small flow.MaxInFlight if its entries must not wait, and do not Concat outputs of one source: the
+// Concat passes on one source after the other. All sources open with the graph, and a later source
+// reads its first entry when those before it have ended. So no entry waits for its turn with its
+// lease. A source that other stages read too does not wait. Do not Concat outputs of one source: the
 // messages for a later output would block the earlier ones.
 //
 //	a    --1--2--|
@@ -17,10 +17,10 @@ import (
 //	out  --1--2--a-b-c--|
 //
 // Order: kept, a before b. Acks: carried by the output.
-// Holds: two chunks waiting on each input. Ends: when all inputs have ended.
+// Holds: two chunks waiting on the current input. Ends: when all inputs have ended.
 func Concat[T any](ins ...flow.Source[T]) flow.Source[T] {
 	return flow.Gather("concat", slices.Clone(ins), func() flow.GatherHandler[T, T] { return &concat[T]{} },
-		flow.Traits{Passes: true})
+		flow.Traits{Passes: true}, flow.InTurn())
 }
 
 // concat reads the first open input.
@@ -80,20 +80,20 @@ func (i *interleave[T]) Pick(open []bool) []int {
 	return i.only[:]
 }
 
-// OrElse passes on a second source if the first is empty. As soon as in has a message, other is not
-// used: when in ends, other stops reading, and its messages go back to their source, or are dropped
-// if it cannot deliver them again.
+// OrElse passes on a second source if the first is empty. other does not read before in has ended, and
+// not at all if in has had a message. If another stage reads the same source, the messages of other that
+// are not used go back to it, or are dropped if it cannot deliver them again.
 //
 //	in     -----------|
 //	other  --a--b-----|
 //	out    --------a-b|
 //
 // Order: kept. Acks: carried by the output.
-// Holds: two chunks waiting on each input. Ends: when in has ended, or other if in is empty.
+// Holds: two chunks waiting on an input. Ends: when in has ended, or other if in is empty.
 func OrElse[T any](in, other flow.Source[T], opts ...flow.StageOption) flow.Source[T] {
 	return flow.Gather("or-else", []flow.Source[T]{in, other}, func() flow.GatherHandler[T, T] {
 		return &orElse[T]{}
-	}, with(opts, flow.Traits{Passes: true})...)
+	}, with(opts, flow.Traits{Passes: true}, flow.InTurn())...)
 }
 
 // orElse reads the second input only if the first has ended without a message.

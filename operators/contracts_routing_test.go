@@ -32,15 +32,15 @@ func merges(operator string, traits flowtest.Traits[int], inputs int, op func(in
 
 // countdown sends each value rounds times round a loop.
 func countdown(in ints, bound, rounds int, f func(int) error, opts ...flow.StageOption) ints {
-	type turn struct{ v, left int }
-	begin := operators.Map(in, flow.Pure(func(v int) turn { return turn{v, rounds} }))
+	type turn = operators.Pair[int, int] // the value, and how many rounds are left
+	begin := operators.Map(in, flow.Pure(func(v int) turn { return turn{First: v, Second: rounds} }))
 	return operators.Feedback(begin, bound,
 		func(loop flow.Source[turn]) (ints, flow.Source[turn]) {
 			next := operators.Map(loop, func(_ context.Context, t turn) (turn, error) {
-				return turn{t.v, t.left - 1}, f(t.v)
+				return turn{First: t.First, Second: t.Second - 1}, f(t.First)
 			}, opts...)
 			return operators.Case(operators.Map(next, func(_ context.Context, t turn) (turn, error) { return t, nil }),
-				func(t turn) (int, bool) { return t.v, t.left <= 0 })
+				func(t turn) (int, bool) { return t.First, t.Second <= 0 })
 		})
 }
 
@@ -122,9 +122,9 @@ var routingContracts = []contract{
 	merges("MergeWeighted", flowtest.Traits[int]{}, 3, func(ins []ints) ints {
 		return operators.MergeWeighted(ins, []int{3, 1, 2})
 	}),
-	merges("Concat", flowtest.Traits[int]{}, 3, func(ins []ints) ints { return operators.Concat(ins...) }),
+	merges("Concat", flowtest.Traits[int]{InTurn: true}, 3, func(ins []ints) ints { return operators.Concat(ins...) }),
 	merges("Interleave", flowtest.Traits[int]{}, 3, func(ins []ints) ints { return operators.Interleave(ins, 2) }),
-	merges("OrElse", flowtest.Traits[int]{Leaves: true}, 2, func(ins []ints) ints {
+	merges("OrElse", flowtest.Traits[int]{Leaves: true, InTurn: true}, 2, func(ins []ints) ints {
 		return operators.OrElse(ins[0], ins[1])
 	}),
 	merges("MergeSorted", flowtest.Traits[int]{Holds: 3}, 3, func(ins []ints) ints {
@@ -145,14 +145,18 @@ var routingContracts = []contract{
 			Outs: []flow.Source[operators.Pair[int, int]]{operators.Zip(ins[0], ins[1])},
 		}
 	}),
-	merges("WithLatest", flowtest.Traits[int]{Leaves: true, Outputs: func(v int) int { return 1 - v%2 }}, 2,
+	merges(
+		"WithLatest",
+		flowtest.Traits[int]{Leaves: true, InTurn: true, Outputs: func(v int) int { return 1 - v%2 }},
+		2,
 		func(ins []ints) ints {
 			return operators.WithLatest(
 				ins[0],
 				ins[1],
 				func(_ context.Context, v, _ int) (int, error) { return v, nil },
 			)
-		}),
+		},
+	),
 	merges("CombineLatest", flowtest.Traits[int]{Check: atMostOnce}, 2, func(ins []ints) ints {
 		return operators.CombineLatest(ins[0], ins[1], func(_ context.Context, a, b int) (int, error) {
 			return a*1000 + b, nil

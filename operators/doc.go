@@ -4,8 +4,9 @@
 // An operator describes a stage and runs nothing. Its arguments are the source to read, then its
 // own parameters, then options: [flow.Name], [flow.OnFault], [flow.Timeout], [flow.Async], and for
 // operators that call a function on each value [flow.Workers], with [flow.Unordered] or
-// [flow.KeyedBy]. A source can be used once; [FanOut] makes copies. [flow.Graph.Validate] reports
-// mistakes, such as a nil function or a batch of zero, all at once.
+// [flow.KeyedBy]. Package failsafe has options for circuit breakers, bulkheads and hedges. A source
+// can be used once; [FanOut] makes copies. [flow.Graph.Validate] reports mistakes, such as a nil
+// function or a batch of zero, all at once.
 //
 //	words := operators.FlatMap(lines, split)
 //	shards := operators.ByKey(words, 4, word, count)

@@ -191,15 +191,35 @@ func TestLatest(t *testing.T) {
 		in.WantDead(13)
 		got.Want(107, 207, 308)
 	})
-	virtual(t, "WithLatest gives back what no side value comes for", func(t *testing.T) {
-		in, side, got := lively(t, func(in, side ints) ints {
-			return operators.WithLatest(in, side, func(_ context.Context, v, s int) (int, error) { return v, nil })
-		})
+	first := func(in, side ints) ints {
+		return operators.WithLatest(in, side, func(_ context.Context, v, s int) (int, error) { return v, nil })
+	}
+	virtual(t, "WithLatest reads nothing before the side has a value", func(t *testing.T) {
+		in, side, got := lively(t, first)
 		in.Send(1)
+		time.Sleep(time.Hour)
 		side.Close()
-		in.WantNacked(1)
+		got.Want()
+		if n := in.MostOutstanding(); n != 0 {
+			t.Errorf("%d messages were read", n)
+		}
+		in.Close()
+	})
+	virtual(t, "WithLatest gives back what was read for another stage", func(t *testing.T) {
+		src, in := flowtest.Feed[int](t, flowtest.FeedStage(flow.MaxInFlight(5)))
+		side, feed := flowtest.Feed[int](t)
+		sink, got := flowtest.Collect[int](t)
+		copies := operators.FanOut(src, 2)
+		flowtest.Start(t, flow.To(first(copies[0], side), sink), flow.To(copies[1], discard[int]()))
+		in.Send(1, 2, 3, 4, 5, 6, 7)
+		time.Sleep(time.Hour)
+		if n := in.Outstanding(); n != 5 { // its credits
+			t.Errorf("%d messages wait, want 5", n)
+		}
+		feed.Close()
 		in.Close()
 		got.Want()
+		in.WantNacked(1, 2, 3, 4, 5, 6, 7)
 	})
 	virtual(t, "CombineLatest", func(t *testing.T) {
 		a, b, got := lively(t, func(a, b ints) ints {
@@ -222,6 +242,52 @@ func TestLatest(t *testing.T) {
 		b.WantDead(13)
 		step(b, 4)
 		got.Want(102, 302, 304)
+	})
+}
+
+// The entries of an input whose turn has not come would wait with their leases.
+func TestInTurn(t *testing.T) {
+	virtual(t, "a later input of Concat reads nothing before its turn", func(t *testing.T) {
+		a, b, got := lively(t, func(a, b ints) ints { return operators.Concat(a, b) })
+		b.Send(1, 2)
+		a.Send(0)
+		time.Sleep(time.Hour)
+		if n := b.MostOutstanding(); n != 0 {
+			t.Errorf("%d messages were read", n)
+		}
+		a.Close()
+		got.Want(0, 1, 2)
+		b.Close()
+	})
+	virtual(t, "the second input of OrElse reads nothing if the first has a value", func(t *testing.T) {
+		a, b, got := lively(t, func(a, b ints) ints { return operators.OrElse(a, b) })
+		b.Send(1, 2)
+		time.Sleep(time.Hour)
+		a.Send(0)
+		a.Close()
+		got.Want(0)
+		if n := b.MostOutstanding(); n != 0 {
+			t.Errorf("%d messages were read", n)
+		}
+	})
+	virtual(t, "a nested Concat waits for both turns, and a drain ends the wait", func(t *testing.T) {
+		first, a := flowtest.Feed[int](t)
+		second, b := flowtest.Feed[int](t)
+		third, c := flowtest.Feed[int](t)
+		sink, got := flowtest.Collect[int](t)
+		r := flowtest.Start(t, flow.To(operators.Concat(first, operators.Concat(second, third)), sink))
+		b.Send(2)
+		c.Send(3)
+		a.Send(1)
+		time.Sleep(time.Hour)
+		a.Close()
+		got.Want(1, 2)
+		if n := c.MostOutstanding(); n != 0 {
+			t.Errorf("%d messages were read", n)
+		}
+		if _, err := r.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -2,13 +2,13 @@ package operators
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators/internal/due"
 	"github.com/streamerson/streamerson-go/operators/window"
 )
 
@@ -90,6 +90,10 @@ type joining[L, R any, K comparable, U any] struct {
 	mark   *watermark // nil: processing time
 	clock  int64
 	timers windowTimers
+
+	// Reused.
+	results []U
+	two     [2]flow.Held[empty]
 }
 
 func newJoining[L, R any, K comparable, U any](
@@ -154,7 +158,11 @@ func joinOne[A, B, L, R any, K comparable, U any](
 	if valid {
 		partners = other.around(key, ts-other.wait, ts+own.wait)
 	}
-	results := make([]U, 0, len(partners))
+	results := h.results[:0]
+	defer func() {
+		clear(results)
+		h.results = results[:0]
+	}()
 	for _, p := range partners {
 		r, err := called(&m.Value, &p.held.Value, f)
 		if err != nil {
@@ -172,7 +180,8 @@ func joinOne[A, B, L, R any, K comparable, U any](
 	}
 	for i, p := range partners { // nothing fails any more
 		p.matched = true
-		emit(flow.Join(ctx, results[i], []flow.Held[empty]{also(ctx, m), also(ctx, p.held.Message)}))
+		h.two = [2]flow.Held[empty]{also(ctx, m), also(ctx, p.held.Message)}
+		emit(flow.Join(ctx, results[i], h.two[:]))
 	}
 	if waits {
 		own.keep(ctx, key, ts, m, len(partners) > 0)
@@ -194,14 +203,14 @@ func also[T any](ctx context.Context, m flow.Message[T]) flow.Held[empty] {
 
 // called calls f. Its panic becomes an error that does not cost the stage its state.
 func called[A, B, U any](a *A, b *B, f func(*A, *B) (U, error)) (u U, err error) {
-	_, panicked := calm(empty{}, func(empty) empty {
-		u, err = f(a, b)
-		return empty{}
-	})
-	if panicked != nil {
-		err = fmt.Errorf("operators: join-within: %w", panicked)
-	}
-	return u, err
+	var panicked error
+	defer func() {
+		if panicked != nil {
+			err = fmt.Errorf("operators: join-within: %w", panicked)
+		}
+	}()
+	defer flow.Catch(&panicked)
+	return f(a, b)
 }
 
 // expire ends the wait of the values that no partner can come for.
@@ -212,11 +221,11 @@ func (h *joining[L, R, K, U]) expire(ctx context.Context, emit flow.Emit[U]) {
 }
 
 // first returns the time after which the first value stops to wait.
-func (h *joining[L, R, K, U]) first() int64 { return min(h.left.due.first(), h.right.due.first()) }
+func (h *joining[L, R, K, U]) first() int64 { return min(h.left.first(), h.right.first()) }
 
 // expireOne ends the wait of the value that stops to wait first.
 func (h *joining[L, R, K, U]) expireOne(ctx context.Context, emit flow.Emit[U]) {
-	if h.left.due.first() <= h.right.due.first() {
+	if h.left.first() <= h.right.first() {
 		end(h.left.take(), h.left.alone, func(l *L) (U, error) { return h.f(ctx, l, nil) }, emit)
 	} else {
 		end(h.right.take(), h.right.alone, func(r *R) (U, error) { return h.f(ctx, nil, r) }, emit)
@@ -273,7 +282,7 @@ type side[T any, K comparable] struct {
 	wait  int64             // how long after its time a value waits
 	alone bool              // a value without a partner is passed on
 	keys  map[K][]*kept[T, K]
-	due   waitingValues[T, K]
+	due   due.Queue[*kept[T, K]]
 }
 
 // kept is a value that waits.
@@ -283,7 +292,14 @@ type kept[T any, K comparable] struct {
 	until   int64
 	held    flow.Held[T]
 	matched bool
+	place   due.Place
 }
+
+// Place implements due.Item.
+func (k *kept[T, K]) Place() *due.Place { return &k.place }
+
+// Before implements due.Item.
+func (k *kept[T, K]) Before(other *kept[T, K]) bool { return k.until < other.until }
 
 func newSide[T any, K comparable](key func(T) K, at func(T) time.Time, wait time.Duration, alone bool) side[T, K] {
 	return side[T, K]{key: key, time: at, wait: int64(wait), alone: alone, keys: make(map[K][]*kept[T, K])}
@@ -320,12 +336,12 @@ func (s *side[T, K]) keep(ctx context.Context, key K, ts int64, m flow.Message[T
 	k := &kept[T, K]{key: key, ts: ts, until: ts + s.wait, held: flow.Hold(ctx, m), matched: matched}
 	at, _ := slices.BinarySearchFunc(s.keys[key], ts+1, byTime[T, K])
 	s.keys[key] = slices.Insert(s.keys[key], at, k)
-	heap.Push(&s.due, k)
+	s.due.Add(k)
 }
 
 // take removes the value that stops to wait first.
 func (s *side[T, K]) take() *kept[T, K] {
-	k := heap.Pop(&s.due).(*kept[T, K])
+	k := s.due.Take()
 	left := slices.DeleteFunc(s.keys[k.key], func(of *kept[T, K]) bool { return of == k })
 	if s.keys[k.key] = left; len(left) == 0 {
 		delete(s.keys, k.key)
@@ -335,39 +351,18 @@ func (s *side[T, K]) take() *kept[T, K] {
 
 // giveBack gives the values back that can go back.
 func (s *side[T, K]) giveBack() {
-	s.due = slices.DeleteFunc(s.due, func(k *kept[T, K]) bool {
-		back := k.held.CanGoBack()
-		if back {
+	for _, k := range slices.Clone(s.due.All()) {
+		if k.held.CanGoBack() {
 			k.held.GiveBack()
+			s.due.Remove(k)
 		}
-		return back
-	})
-	heap.Init(&s.due)
+	}
 }
-
-// waitingValues is a heap of the values that wait.
-type waitingValues[T any, K comparable] []*kept[T, K]
 
 // first returns the time after which the first value stops to wait.
-func (w waitingValues[T, K]) first() int64 {
-	if len(w) == 0 {
+func (s *side[T, K]) first() int64 {
+	if s.due.Len() == 0 {
 		return never
 	}
-	return w[0].until
-}
-
-func (w waitingValues[T, K]) Len() int           { return len(w) }
-func (w waitingValues[T, K]) Less(i, j int) bool { return w[i].until < w[j].until }
-func (w waitingValues[T, K]) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-
-// Push implements heap.Interface.
-func (w *waitingValues[T, K]) Push(x any) { *w = append(*w, x.(*kept[T, K])) }
-
-// Pop implements heap.Interface.
-func (w *waitingValues[T, K]) Pop() any {
-	last := len(*w) - 1
-	k := (*w)[last]
-	(*w)[last] = nil
-	*w = (*w)[:last]
-	return k
+	return s.due.First().until
 }

@@ -8,10 +8,12 @@ import (
 )
 
 // WithLatest combines each message with the latest of a side. The side may carry settings, prices or
-// the current state of something. Messages of in wait until the side has its first value; when the
-// side ends without one they go back to their source, or are dropped if it cannot deliver them
-// again. If f returns an error or panics, the fault policy decides on the message of in. After a
-// restart of the stage, messages of in wait for a new value of the side.
+// the current state of something. in does not read before the side has its first value, however long
+// that takes: a Watchdog for NoFirst on the side limits it. If in has been read anyway, because another
+// stage reads the same source or this stage was restarted, its messages wait for a value of the side,
+// as many as its edge and its credits admit, and then in stops reading. When the side ends without a
+// value, they go back to their source, or are dropped if it cannot deliver them again. If f returns
+// an error or panics, the fault policy decides on the message of in.
 //
 //	in    --1-----2--3-----4--|
 //	side  -----a--------b-----|
@@ -24,7 +26,7 @@ func WithLatest[A, B, C any](
 ) flow.Source[C] {
 	return flow.Pair("with-latest", in, side, func() flow.PairHandler[A, B, C] {
 		return &withLatest[A, B, C]{f: f}
-	}, with(opts, function("f", f != nil))...)
+	}, with(opts, function("f", f != nil), flow.InTurn())...)
 }
 
 type withLatest[A, B, C any] struct {

@@ -16,7 +16,7 @@ import (
 // Holds: nothing. Ends: when in ends.
 func Map[T, U any](in flow.Source[T], f func(context.Context, T) (U, error), opts ...flow.StageOption) flow.Source[U] {
 	make := func() func(context.Context, T) (U, error) { return f }
-	return flow.Transform(in, "map", make, with(opts, function("f", f != nil))...)
+	return flow.Transform(in, "map", make, with(opts, stateless, function("f", f != nil))...)
 }
 
 // MapMessage is Map with id, key, headers, time and attempt. The output keeps the message's metadata.
@@ -34,7 +34,7 @@ func MapMessage[T, U any](
 			v, err := f(ctx, m)
 			return flow.Derive(m, v), true, err
 		}
-	}, with(opts, function("f", f != nil))...)
+	}, with(opts, stateless, function("f", f != nil))...)
 }
 
 // FlatMap turns each value into any number of others. f passes them on with emit, which it may call
@@ -60,7 +60,7 @@ func FlatMap[T, U any](
 			h.emit(flow.Derive(h.m, v))
 		}
 		return h
-	}, with(opts, function("f", f != nil))...)
+	}, with(opts, stateless, function("f", f != nil))...)
 }
 
 // flatMap keeps the current message, so that one emit function serves all calls.
@@ -95,7 +95,7 @@ func Filter[T any](
 			ok, err := keep(ctx, m.Value)
 			return m, ok, err
 		}
-	}, with(opts, function("keep", keep != nil))...)
+	}, with(opts, stateless, function("keep", keep != nil))...)
 }
 
 // FilterMap is Filter and Map in one. f returns the new value and whether to pass it on.
@@ -114,7 +114,7 @@ func FilterMap[T, U any](
 			v, ok, err := f(ctx, m.Value)
 			return flow.Derive(m, v), ok, err
 		}
-	}, with(opts, function("f", f != nil))...)
+	}, with(opts, stateless, function("f", f != nil))...)
 }
 
 // Tap calls f with each value and passes it on unchanged. It is for logs, counters and tests. A
@@ -132,5 +132,5 @@ func Tap[T any](in flow.Source[T], f func(context.Context, T), opts ...flow.Stag
 			f(ctx, m.Value)
 			return m, true, nil
 		}
-	}, with(opts, function("f", f != nil))...)
+	}, with(opts, stateless, function("f", f != nil))...)
 }

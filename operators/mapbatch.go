@@ -31,10 +31,10 @@ func MapBatch[T, U any](
 			func(ctx context.Context, m flow.Message[[]T], emit flow.Emit[*mapped[T, U]]) error {
 				return mapBatch(ctx, m, f, emit)
 			})
-	}, with(opts, function("f", f != nil))...)
+	}, with(opts, stateless, function("f", f != nil))...)
 	return flow.Step(called, "map-batch-value", func() flow.StepFunc[*mapped[T, U], U] {
 		return func(ctx context.Context, m flow.Message[*mapped[T, U]]) (flow.Message[U], bool, error) {
-			v, err := m.Value.settle(ctx, f)
+			v, err := m.Value.settle(ctx, opts, f)
 			return flow.Derive(m, v), true, err
 		}
 	}, flow.CallOptions(opts...))
@@ -68,7 +68,7 @@ func mapBatch[T, U any](
 	if partial == nil && len(results) != len(all) {
 		return wrongResults(len(results), len(all))
 	}
-	apart := len(all) == len(m.Meta().Members)
+	apart := len(all) == m.Joined()
 	for i := range all {
 		if partial != nil && partial.Errs[i] != nil {
 			all[i] = mapped[T, U]{value: m.Value[i], err: partial.Errs[i], failed: true}
@@ -92,7 +92,9 @@ func wrongResults(have, want int) error {
 
 // settle returns the result of a value. The first call for a value that failed returns its error;
 // later calls are retries.
-func (a *mapped[T, U]) settle(ctx context.Context, f func(context.Context, []T) ([]U, error)) (u U, err error) {
+func (a *mapped[T, U]) settle(
+	ctx context.Context, opts []flow.StageOption, f func(context.Context, []T) ([]U, error),
+) (u U, err error) {
 	if !a.failed {
 		return a.result, nil
 	}
@@ -100,7 +102,7 @@ func (a *mapped[T, U]) settle(ctx context.Context, f func(context.Context, []T) 
 		a.err = nil
 		return u, err
 	}
-	results, err := f(ctx, []T{a.value})
+	results, err := flow.Surrounded(ctx, opts, func(ctx context.Context) ([]U, error) { return f(ctx, []T{a.value}) })
 	var partial *flow.WriteError
 	if errors.As(err, &partial) && len(partial.Errs) == 1 {
 		err = partial.Errs[0]

@@ -130,7 +130,7 @@ func Unzip[A, B any](
 ) (first flow.Source[A], second flow.Source[B]) {
 	return flow.Fork(in, "unzip", func() flow.ForkFunc[Pair[A, B], A, B] {
 		return func(_ context.Context, m flow.Message[Pair[A, B]], first flow.Emit[A], second flow.Emit[B]) error {
-			if len(m.Meta().Members) == 2 {
+			if m.Joined() == 2 {
 				first(flow.Member(m, 0, m.Value.First))
 				second(flow.Member(m, 1, m.Value.Second))
 				return nil

@@ -46,6 +46,7 @@ func Stateful[K comparable, S, T, U any](
 			}
 			h.emit(flow.Derive(h.m, v))
 		}
+		h.value = h.callF
 		return h
 	}, with(opts, function("key", key != nil), function("f", f != nil),
 		flow.Traits{OneWorker: "each worker would have a state of its own; use ByKey for several"}, flow.Async())...)
@@ -58,7 +59,11 @@ type stateful[K comparable, S, T, U any] struct {
 	f       func(context.Context, *state.Cell[K, S], T, func(U)) error
 	onTimer func(context.Context, *state.Cell[K, S], func(U)) error
 
-	pass func(U)
+	// Made once, so that a message costs no allocation.
+	pass  func(U)
+	value func(context.Context, *state.Cell[K, S]) error // the call of f
+	cell  state.Cell[K, S]                               // of the current call
+
 	m    flow.Message[T]
 	emit flow.Emit[U]
 }
@@ -74,42 +79,48 @@ func (h *stateful[K, S, T, U]) Handle(ctx context.Context, m flow.Message[T], em
 		return fmt.Errorf("operators: stateful: key: %w", err)
 	}
 	h.m = m
-	return h.call(ctx, key, emit, func(c *state.Cell[K, S]) error {
-		err := h.f(ctx, c, m.Value, h.pass)
-		if err == nil && h.onTimer == nil && !c.Wake().IsZero() {
-			return errNoTimer
-		}
-		return err
-	})
+	return h.call(ctx, key, emit, h.value)
+}
+
+// callF calls f with the current message.
+func (h *stateful[K, S, T, U]) callF(ctx context.Context, c *state.Cell[K, S]) error {
+	err := h.f(ctx, c, h.m.Value, h.pass)
+	if err == nil && h.onTimer == nil && !c.Wake().IsZero() {
+		return errNoTimer
+	}
+	return err
 }
 
 // call calls f with the cell of a key, and saves its changes.
 func (h *stateful[K, S, T, U]) call(
-	ctx context.Context, key K, emit flow.Emit[U], f func(*state.Cell[K, S]) error,
+	ctx context.Context, key K, emit flow.Emit[U], f func(context.Context, *state.Cell[K, S]) error,
 ) error {
 	record, err := h.store.Load(ctx, key)
 	if err != nil {
 		return fmt.Errorf("operators: stateful: load: %w", err)
 	}
-	c := state.NewCell(key, record)
-	h.emit = emit
-	_, panicked := calm(c, func(c *state.Cell[K, S]) struct{} {
-		err = f(c)
-		return struct{}{}
-	})
-	h.m, h.emit = flow.Message[T]{}, nil
+	h.cell, h.emit = *state.NewCell(key, record), emit
+	err, panicked := caught(ctx, &h.cell, f)
+	r, changed := h.cell.Record()
+	h.cell, h.m, h.emit = state.Cell[K, S]{}, flow.Message[T]{}, nil
 	if panicked != nil {
 		return fmt.Errorf("operators: stateful: %w", panicked) // a bare one would cost the stage its state
 	}
 	if err != nil {
 		return err
 	}
-	if r, changed := c.Record(); changed {
+	if changed {
 		if err := h.store.Save(ctx, key, r); err != nil {
 			return fmt.Errorf("operators: stateful: save: %w", err)
 		}
 	}
 	return nil
+}
+
+// caught calls f and returns its panic apart from its error.
+func caught[C any](ctx context.Context, c C, f func(context.Context, C) error) (err, panicked error) {
+	defer flow.Catch(&panicked)
+	return f(ctx, c), nil
 }
 
 func (h *stateful[K, S, T, U]) Next() time.Time {
@@ -128,7 +139,7 @@ func (h *stateful[K, S, T, U]) Ring(ctx context.Context, emit flow.Emit[U]) erro
 	}
 	var results []U
 	err = h.call(ctx, key, func(m flow.Message[U]) { results = append(results, m.Value) },
-		func(c *state.Cell[K, S]) error {
+		func(ctx context.Context, c *state.Cell[K, S]) error {
 			c.WakeAt(time.Time{})
 			return h.onTimer(ctx, c, h.pass)
 		})
@@ -143,7 +154,7 @@ func (h *stateful[K, S, T, U]) Ring(ctx context.Context, emit flow.Emit[U]) erro
 	}
 	flow.Logger(ctx).
 		Warn("timer failed, will try again", "stage", flow.StageName(ctx), "after", againAfter, "error", err)
-	return h.call(ctx, key, emit, func(c *state.Cell[K, S]) error {
+	return h.call(ctx, key, emit, func(_ context.Context, c *state.Cell[K, S]) error {
 		c.WakeAt(now.Add(againAfter))
 		return nil
 	})

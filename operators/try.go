@@ -42,7 +42,7 @@ func Try[T, U any](
 			a.failure = &failure
 			return flow.Derive(m, a), true, nil
 		}
-	}, with(opts, function("f", f != nil))...)
+	}, with(opts, stateless, function("f", f != nil))...)
 	return flow.Fork(tried, "try-outcome", func() flow.ForkFunc[attempt[T, U], U, flow.Failure[T]] {
 		return func(
 			_ context.Context, m flow.Message[attempt[T, U]], ok flow.Emit[U], failed flow.Emit[flow.Failure[T]],

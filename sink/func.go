@@ -38,6 +38,9 @@ func Messages[T any](f func(ctx context.Context, m flow.Message[T]) error, opts 
 
 var nilFunc = flow.Invalid("f", "the function is nil", "give a function")
 
+// stateless marks sinks that keep nothing between the calls of the user's function.
+var stateless = flow.Traits{Stateless: true}
+
 // singly sets a default chunk size of 1, so that each message is settled by itself.
 func singly(opts []flow.StageOption) []flow.StageOption {
 	return slices.Concat([]flow.StageOption{flow.ChunkSize(1)}, opts)
@@ -45,6 +48,7 @@ func singly(opts []flow.StageOption) []flow.StageOption {
 
 func newEach[T any](name string, f func(context.Context, flow.Message[T]) error, opts []flow.StageOption) flow.Sink[T] {
 	w := each[T](f)
+	opts = append(slices.Clip(opts), stateless)
 	return flow.NewSink(name, func() flow.Writer[T] { return w }, opts...)
 }
 
@@ -92,8 +96,9 @@ func (f each[T]) guard(ctx context.Context, m flow.Message[T]) (err error) {
 // f's context see Func. Errors: with any other error, or a panic, all values of the slice fail. The
 // fault policy decides on each, and f is called again with those to be retried.
 func Batches[T any](f func(ctx context.Context, values []T) error, opts ...flow.StageOption) flow.Sink[T] {
+	opts = append(slices.Clip(opts), stateless)
 	if f == nil {
-		opts = append(slices.Clip(opts), nilFunc)
+		opts = append(opts, nilFunc)
 	}
 	return flow.NewSink("batches", func() flow.Writer[T] {
 		return flow.WriterFunc[T](func(ctx context.Context, chunk []flow.Message[T]) error {

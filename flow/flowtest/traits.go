@@ -54,6 +54,9 @@ type Traits[U any] struct {
 	// ended, as those of a zip do. Then an input need not be read or acked, and one that is acked must be in
 	// its Outputs.
 	Leaves bool
+	// InTurn means that the operator reads an input when those before it have ended, as flow.InTurn says.
+	// Then a drain and a stop leave the later inputs unread.
+	InTurn bool
 	// Seeds is how many seeds of chaos the operator is run with. Defaults to 20; the environment
 	// variable FLOWTEST_SEEDS replaces the default, and FLOWTEST_SEED=n runs the one seed n.
 	Seeds int

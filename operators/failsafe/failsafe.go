@@ -1,144 +1,93 @@
-// Package failsafe runs the functions of operators and sinks under the policies of
-// github.com/failsafe-go/failsafe-go: circuit breakers, hedges, bulkheads and others.
+// Package failsafe puts the calls of operators and sinks under the policies of
+// github.com/failsafe-go/failsafe-go: circuit breakers, bulkheads, hedges and others. The policies are
+// options of a stage:
 //
-//	breaker := circuitbreaker.NewBuilder[Price]().WithFailureThreshold(5).WithDelay(10 * time.Second).Build()
-//	limit := bulkhead.NewBuilder[Price](4).WithMaxWaitTime(time.Second).Build()
-//	priced := operators.Map(orders, failsafe.Wrap(price, breaker, limit), flow.Workers(16))
+//	breaker := circuitbreaker.NewBuilder[any]().WithFailureThreshold(5).WithDelay(10 * time.Second).Build()
+//	limit := bulkhead.New[any](4)
+//	priced := operators.Map(orders, price, flow.Workers(16), failsafe.With(breaker, limit))
+//	posted := sink.Func(post, failsafe.With(breaker), failsafe.Hedge(hedgepolicy.NewWithDelay[any](time.Second)))
 //
-// The fault policy of the stage (flow.OnFault) decides on what the policies let through. Retries
-// belong there, because only it can give an entry back or keep it as a dead letter.
+// A policy that several stages share counts the calls of all. So one breaker can guard one service,
+// and one bulkhead limits the calls of several stages together.
 //
-// By default all errors count as failures of the service. Errors that only concern one message, such
-// as flow.Skip and flow.Reject, should not open a breaker: pass Failed to HandleIf of its builder.
+// A message that a policy refuses waits in its stage, and the messages behind it wait too: the stream
+// pauses, in order, within the credits of its sources. A wait is no fault: it uses up no retries of
+// the fault policy (flow.OnFault) and no deliveries. When the wait is over the call is made. See With
+// for the limit of the wait.
 package failsafe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/bulkhead"
-	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// soon is when a message is tried again that a policy refused without naming a time: by a bulkhead
-// that is full, or by a breaker that tests its service with other calls.
-const soon = 100 * time.Millisecond
+// Patience is how long With lets a message wait.
+const Patience = 10 * time.Minute
 
-// Wrap returns f under the policies, for operators.Map, Try and others. The first policy is the
-// outermost. They may be shared by several functions with the same result type, and count all their
-// calls.
+// With has the calls of a stage or sink made under policies. The first is the outermost. They may be
+// circuit breakers, bulkheads, rate limiters, timeouts and adaptive limiters, for any result type.
+// They do not see results, only errors. It applies where flow.Around does: to Map, Filter, FlatMap,
+// Try, MapBatch and others of one input and one output that hold no messages, and to sinks.
 //
-// An open circuit breaker, and a full bulkhead, refuse a call: the message is delivered again
-// (flow.RetryAfter) when the breaker allows calls again, or after 100ms. These are deliveries, so a
-// source with a small MaxDeliveries may make the message a dead letter; see Pause. A hedge calls f
-// on another goroutine while the first call still runs. The first result counts, and the message
-// is settled once. The context of the other call is cancelled; f must return soon then, and must
-// not hold messages. All calls are cancelled with the message's context. A panic of f is an error.
-func Wrap[T, U any](
-	f func(ctx context.Context, v T) (U, error), policies ...failsafe.Policy[U],
-) func(ctx context.Context, v T) (U, error) {
-	if f == nil {
-		return nil // Validate reports the nil function for the stage that receives it
+// When a policy refuses a call, the message waits. With an open breaker it waits until that allows
+// calls again, and otherwise for 100ms. A call that fails while a breaker is open or half-open afterwards
+// is made again as well, when the breaker allows it. The stage logs a warning when it begins to wait
+// for a breaker, and a line when it continues. Snapshots count the time as Retrying.
+//
+// Before the other policies are asked, a message waits until each bulkhead has room. So a full bulkhead
+// does not open a breaker. The listeners and MaxWaitTime of the bulkheads do not apply.
+//
+// A message waits at most for Patience, which is 10 minutes. Then its last error is a fault as any
+// other. When the graph drains, a waiting message goes back to its source with flow.RetryAfter.
+//
+// Any error of the stage's function is a failure to the policies, except the verdicts flow.Skip and
+// flow.Reject and permanent errors, which are about the message and not about the service.
+func With[R any](policies ...failsafe.ResultAgnosticPolicy[R]) flow.StageOption {
+	return WithPatience(Patience, policies...)
+}
+
+// WithPatience is With with another limit for the wait of a message.
+func WithPatience[R any](d time.Duration, policies ...failsafe.ResultAgnosticPolicy[R]) flow.StageOption {
+	if d <= 0 {
+		return flow.Invalid("WithPatience", d.String(), "give a positive duration")
 	}
 	for i, p := range policies {
 		if p == nil {
-			err := flow.Permanent(fmt.Errorf("failsafe: policy %d is nil: leave it out", i+1))
-			return func(context.Context, T) (u U, _ error) { return u, err }
+			return nilPolicy("With", i)
 		}
 	}
 	if len(policies) == 0 {
-		return f
+		return nil
 	}
-	executor := failsafe.With(policies...)
-	return func(ctx context.Context, v T) (U, error) {
-		u, err := executor.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[U]) (U, error) {
-			return call(e.Context(), v, f)
+	return flow.Around(newGuard(d, policies).around)
+}
+
+// Hedge makes a second call, and more if the policy says so, while the first has not returned after
+// the policy's delay. The first result counts, and the contexts of the other calls are cancelled.
+// f must return soon then; the stage waits for it when it ends. What the others emit is dropped, and
+// the message is settled once.
+//
+// The function runs several times at once for one message, so Hedge applies only to stages whose
+// function makes a value: Map, MapMessage, Filter, FilterMap, FlatMap, Tap, Try, MapBatch, and the sinks
+// Func, Messages and Batches. Validate refuses it elsewhere, see flow.Race. Of Hedge and With, the
+// option that comes first is the outer one.
+func Hedge[R any](policy failsafe.Policy[R]) flow.StageOption {
+	if policy == nil {
+		return nilPolicy("Hedge", 0)
+	}
+	executor := failsafe.With(policy)
+	return flow.Race(func(ctx context.Context, call func(context.Context) error) error {
+		return executor.WithContext(ctx).RunWithExecution(func(e failsafe.Execution[R]) error {
+			return call(e.Context())
 		})
-		if err != nil {
-			err = refused(err, policies)
-		}
-		return u, err
-	}
+	})
 }
 
-// WrapFunc is Wrap for a function without a result, such as that of sink.Func.
-func WrapFunc[T any](
-	f func(ctx context.Context, v T) error, policies ...failsafe.Policy[any],
-) func(ctx context.Context, v T) error {
-	if f == nil {
-		return nil
-	}
-	wrapped := Wrap(func(ctx context.Context, v T) (any, error) { return nil, f(ctx, v) }, policies...)
-	return func(ctx context.Context, v T) error {
-		_, err := wrapped(ctx, v)
-		return err
-	}
-}
-
-// Pause waits in place while f, which Wrap returned, is refused by its policies, and then calls it
-// again. So the stream pauses while a breaker is open, its order is kept, and no deliveries are
-// used up. The messages behind wait too. flow.Timeout includes the wait.
-func Pause[T, U any](
-	f func(ctx context.Context, v T) (U, error),
-) func(ctx context.Context, v T) (U, error) {
-	if f == nil {
-		return nil
-	}
-	return func(ctx context.Context, v T) (U, error) {
-		for {
-			u, err := f(ctx, v)
-			var r *refusal
-			if !errors.As(err, &r) {
-				return u, err
-			}
-			if err := flow.Sleep(ctx, r.after); err != nil {
-				return u, err
-			}
-		}
-	}
-}
-
-// Failed reports whether an error is a failure of a service: any error but flow.Skip and
-// flow.Reject, which are about one message. Use it for HandleIf of a policy's builder.
-func Failed[U any](_ U, err error) bool {
-	if err == nil {
-		return false
-	}
-	d, decided := flow.Verdict(err)
-	return !decided || d.Do != flow.ActDrop && d.Do != flow.ActDead
-}
-
-// call calls f and returns its panic as an error: a hedge calls it on a goroutine of its own.
-func call[T, U any](ctx context.Context, v T, f func(context.Context, T) (U, error)) (u U, err error) {
-	defer flow.Catch(&err)
-	return f(ctx, v)
-}
-
-// refusal is the error of a call that a policy refused.
-type refusal struct {
-	error
-	after time.Duration
-}
-
-func (r *refusal) Unwrap() error { return r.error }
-
-// refused turns the refusal of a policy into a verdict.
-func refused[U any](err error, policies []failsafe.Policy[U]) error {
-	if !errors.Is(err, circuitbreaker.ErrOpen) && !errors.Is(err, bulkhead.ErrFull) {
-		return err
-	}
-	after := soon
-	if errors.Is(err, circuitbreaker.ErrOpen) {
-		for _, p := range policies {
-			if b, ok := p.(interface{ RemainingDelay() time.Duration }); ok {
-				after = max(after, b.RemainingDelay())
-			}
-		}
-	}
-	return flow.RetryAfter(after, &refusal{err, after})
+func nilPolicy(option string, i int) flow.StageOption {
+	return flow.Invalid(option, fmt.Sprintf("policy %d is nil", i+1), "leave it out")
 }
