@@ -132,14 +132,14 @@ func lineageWith(t *testing.T, seed uint64, data []byte, unit time.Duration, cre
 	}
 	p.tail.to(g.finish(p.out, p.ord, 2))
 
-	drain := time.Hour
+	drain, window := time.Hour, time.Minute
 	if unit < time.Millisecond {
-		drain = time.Minute
+		drain, window = time.Minute, 10*time.Millisecond // of restarts: their waits must not grow to a minute
 	}
 	if os.Getenv("LINEAGE_LOG") != "" {
 		g.parts = append(g.parts, flow.Log(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	}
-	parts := append(g.parts, flow.Restarts(1e6, time.Minute, unit), flow.DrainTimeout(drain), flow.AckTimeout(drain),
+	parts := append(g.parts, flow.Restarts(1e6, window, unit), flow.DrainTimeout(drain), flow.AckTimeout(drain),
 		flow.OnEvent(flow.Hooks{Restarted: func(stage string, _ int, err error) {
 			if !errors.Is(err, errPassing) {
 				w.problem("stage %s was restarted: %v", stage, err)

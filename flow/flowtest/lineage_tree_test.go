@@ -143,9 +143,9 @@ func (g *tree) line(in flow.Source[item], ord order, depth, length int) piece {
 }
 
 func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
-	kinds := 7
+	kinds := 11
 	if depth > 0 {
-		kinds = 16
+		kinds = 21
 	}
 	switch g.n(kinds) {
 	case 0, 1:
@@ -160,7 +160,13 @@ func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
 		return g.hold(in, ord)
 	case 6:
 		return g.throttle(in, ord)
-	case 7:
+	case 7, 8:
+		return g.timed(in, ord)
+	case 9:
+		return g.aside(in, ord)
+	case 10:
+		return g.groups(in, ord)
+	case 11:
 		n := g.plain("fanout")
 		k := 2 + g.n(2)
 		n.walk = func(it item, to func(*node, item)) {
@@ -169,15 +175,15 @@ func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
 			}
 		}
 		return g.diamond(n, operators.FanOut(in, k), anyOrder, anyOrder, depth)
-	case 8, 9:
+	case 12, 13:
 		n := g.plain("partition")
 		g.oneOf(n)
 		return g.diamond(n, operators.Partition(in, 1+g.n(4), keyOf), max(ord, keyOrder), ord, depth)
-	case 10:
+	case 14:
 		n := g.plain("balance")
 		g.oneOf(n)
 		return g.diamond(n, operators.Balance(in, 1+g.n(3), flow.ChunkSize(1+g.n(4))), anyOrder, ord, depth)
-	case 11:
+	case 15:
 		n := g.plain("split")
 		left := func(it item) bool { return mix(g.w.seed, uint64(n.id), it.id)%3 == 0 }
 		n.walk = func(it item, to func(*node, item)) {
@@ -189,9 +195,9 @@ func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
 		}
 		yes, no := operators.Split(in, left)
 		return g.diamond(n, []flow.Source[item]{yes, no}, anyOrder, ord, depth)
-	case 12:
+	case 16:
 		return g.try(in, ord, depth)
-	case 13:
+	case 17:
 		n := g.plain("case")
 		hits := func(it item) bool { return mix(g.w.seed, uint64(n.id), it.id)%3 == 0 }
 		n.walk = func(it item, to func(*node, item)) {
@@ -203,8 +209,10 @@ func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
 		}
 		hit, rest := operators.Case(in, func(it item) (item, bool) { return it, hits(it) })
 		return g.diamond(n, []flow.Source[item]{hit, rest}, anyOrder, ord, depth)
-	case 14:
+	case 18:
 		return g.tap(in, ord)
+	case 19:
+		return g.unzip(in, ord, depth)
 	default:
 		return g.feedback(in)
 	}
@@ -470,6 +478,7 @@ func (g *tree) batch(in flow.Source[item], ord order) piece {
 	}
 	batches := operators.Batch(in, 1+g.n(5), within)
 	if g.chance(25) {
+		g.w.groups = true
 		twice := operators.Batch(batches, 1+g.n(3), time.Duration(1+g.n(20))*g.unit)
 		batches = operators.Unbatch(operators.Map(twice, func(_ context.Context, all [][]item) ([][]item, error) {
 			out := make([][]item, len(all))
@@ -623,6 +632,13 @@ func (g *tree) finish(in flow.Source[item], ord order, depth int) *node {
 }
 
 func (g *tree) sink(in flow.Source[item], ord order) *node {
+	to, n := g.end(ord)
+	g.parts = append(g.parts, flow.To(in, to))
+	return n
+}
+
+// end makes a sink.
+func (g *tree) end(ord order) (flow.Sink[item], *node) {
 	n := g.node("sink")
 	n.walk, n.calm = nil, true // its faults concern one message of a chunk; a panic would concern all
 	opts := []flow.StageOption{flow.OnFault(g.w.policy(n)), flow.ChunkSize(1 + g.n(8))}
@@ -637,10 +653,7 @@ func (g *tree) sink(in flow.Source[item], ord order) *node {
 			opts, ord = append(opts, flow.KeyedBy(keyOf)), max(ord, keyOrder)
 		}
 	}
-	g.parts = append(g.parts, flow.To(in, flow.NewSink("sink", func() flow.Writer[item] {
-		return &writer{g: g, n: n, ord: ord}
-	}, opts...)))
-	return n
+	return flow.NewSink("sink", func() flow.Writer[item] { return &writer{g: g, n: n, ord: ord} }, opts...), n
 }
 
 // writer is a sink that sometimes fails as a whole or fails to open, and carries out the fate of
