@@ -137,10 +137,18 @@ func (a *Aggregates[S, E]) Update(
 }
 
 // UpdateOnce is Update with the ID of the append, see Batch.ID. If the append was written before, as
-// by a request that is repeated, nothing is written, and the current state is returned.
+// by a request that is repeated, decide is not called, nothing is written, and the current state is
+// returned.
 func (a *Aggregates[S, E]) UpdateOnce(
 	ctx context.Context, aggregate, id string, decide func(Loaded[S]) ([]E, error),
 ) (now Loaded[S], err error) {
+	if id != "" {
+		if _, done, err := a.store.Appended(ctx, id, aggregate); err != nil {
+			return now, err
+		} else if done {
+			return a.Load(ctx, aggregate)
+		}
+	}
 	err = RetryConflicts(ctx, a.cfg.Tries, func() error {
 		if now, err = a.Load(ctx, aggregate); err != nil {
 			return err

@@ -106,8 +106,8 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
-	if l, err := accounts.Update(ctx, "ann", func(Loaded[account]) ([]happening, error) { return nil, nil }); err != nil ||
-		l.Events != 1 {
+	nothing := func(Loaded[account]) ([]happening, error) { return nil, nil }
+	if l, err := accounts.Update(ctx, "ann", nothing); err != nil || l.Events != 1 {
 		t.Errorf("without events: %+v, %v", l, err)
 	}
 	boom := errors.New("boom")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -84,10 +83,14 @@ func (s *Store[E]) AppendAll(ctx context.Context, b Batch[E]) (Result, error) {
 	names := make([]string, len(b.Parts))
 	for i, part := range b.Parts {
 		keys = append(keys, s.index(part.Aggregate))
-		names[i] = strconv.Quote(part.Aggregate)
+		names[i] = part.Aggregate
 	}
-	fingerprint := strconv.FormatUint(xxhash.Sum64String(strings.Join(names, " ")), 36)
-	reply, err := s.write(ctx, "append to", script.Append, keys, append(s.head(b.ID, fingerprint, events), args...)...)
+	reply, err := s.write(
+		ctx,
+		"append to",
+		script.Append,
+		keys,
+		append(s.head(b.ID, fingerprint(names), events), args...)...)
 	if err != nil {
 		return Result{}, err
 	}
@@ -198,6 +201,15 @@ func (s *Store[E]) encode(b *Batch[E]) (args []any, events int, err error) {
 		}
 	}
 	return args, events, nil
+}
+
+// fingerprint tells appends to different aggregates apart.
+func fingerprint(aggregates []string) string {
+	h := xxhash.New()
+	for _, name := range aggregates {
+		_, _ = h.WriteString(strconv.Quote(name)) // never fails
+	}
+	return strconv.FormatUint(h.Sum64(), 36)
 }
 
 func messageID(id string, n int) string { return id + "/" + strconv.Itoa(n) }

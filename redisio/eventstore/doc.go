@@ -30,8 +30,8 @@
 //
 // An event is stored once, in the log. An index needs about 20 bytes per event, and an aggregate
 // about 200 bytes. A stream per aggregate would need more than 4 KB for each aggregate, and would
-// store the events twice. The price is one lookup per event when an aggregate is read, about 2 µs.
-// 1000 events take about 5 ms, and snapshots make most reads short.
+// store the events twice. The price is one lookup in the log for each event of an aggregate that is
+// read, a few microseconds of the server's time. Snapshots make most reads short.
 //
 // Events of one partition have a global order, and those of several have none. One partition takes
 // tens of thousands of appends per second. Several partitions spread over the nodes of a cluster.

@@ -2,10 +2,15 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -84,4 +89,37 @@ func (s *Store[E]) Last(ctx context.Context, aggregate string) (last redisio.ID,
 	text, _ := reply[2].(string)
 	last, _ = redisio.ParseID(text) // "" without events
 	return last, int(n), nil
+}
+
+// Appended returns the result of an append that was written within Config.Remember, by its Batch.ID
+// and its aggregates in their order. ok is false if there is none with this ID. The error wraps
+// ErrAppendID if the ID was used for other aggregates. It is for callers that would decide
+// differently now, because the append has changed the state.
+func (s *Store[E]) Appended(ctx context.Context, id string, aggregates ...string) (r Result, ok bool, err error) {
+	if len(aggregates) == 0 {
+		return r, false, check.NeedKey("eventstore.Appended", "")
+	}
+	key, text := s.keysOf(s.Partition(aggregates[0]), id)[1], ""
+	err = fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() (err error) {
+		if text, err = s.rdb.Get(ctx, key).Result(); errors.Is(err, redis.Nil) {
+			text, err = "", nil
+		}
+		return err
+	})
+	words := strings.Fields(text)
+	switch {
+	case err != nil || len(words) == 0:
+		return r, false, check.KeyError("read", key, err)
+	case words[0] != fingerprint(aggregates):
+		return r, false, ErrAppendID
+	}
+	r.Repeated = true
+	for _, word := range words[1:] {
+		last, err := redisio.ParseID(word)
+		if err != nil {
+			return r, false, err
+		}
+		r.Last = append(r.Last, last)
+	}
+	return r, true, nil
 }
