@@ -58,12 +58,16 @@ func wrapping(w wrap, races bool) StageOption {
 			c.issue(field, "the function is nil", "give a function")
 			return
 		}
-		c.races = c.races || races
-		outer := c.around
-		c.around = w
+		outer, raced := c.around, c.races
+		c.around, c.races = w, raced || races
 		if outer != nil {
 			c.around = func(ctx context.Context, call func(context.Context) error) error {
-				return outer(ctx, func(ctx context.Context) error { return w(ctx, call) })
+				return outer(ctx, func(ctx context.Context) error {
+					if s := stageOf(ctx); s != nil && raced { // this may be another goroutine than the lane's
+						ctx = s.outside(ctx)
+					}
+					return w(ctx, call)
+				})
 			}
 		}
 	})

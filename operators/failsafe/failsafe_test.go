@@ -321,6 +321,22 @@ func TestHedge(t *testing.T) {
 			feed.Close()
 		})
 	})
+	t.Run("with a breaker in each call", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var s service
+			s.down.Store(true)
+			src, feed := flowtest.Feed[int](t)
+			out, got := flowtest.Collect[int](t)
+			flowtest.Start(t, flow.To(operators.Map(src, s.call, hedge(), failsafe.With(breaker())), out))
+			feed.Send(1, 2)
+			time.Sleep(time.Minute)
+			s.down.Store(false)
+			time.Sleep(time.Minute)
+			got.Want(1, 2)
+			feed.WantSettled(map[flow.Outcome]int{flow.Acked: 2})
+			feed.Close()
+		})
+	})
 	t.Run("a panic is a fault", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			src, feed := flowtest.Feed[int](t)
