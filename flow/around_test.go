@@ -189,7 +189,9 @@ func TestAroundMistakes(t *testing.T) {
 		"no calls that a policy":      To(newScript(1, Around(twice)).source(), out),
 		"cannot run twice at once":    To(mapTo(newScript(1).source(), double, Race(both)), out),
 		"twice at once":               To(newScript(1).source(), (&bag[int]{}).sink(Race(both))),
-		"calls that a policy can":     Task("t", func(context.Context, <-chan struct{}) error { return nil }, Around(twice)),
+		"calls that a policy can": Task("t", func(context.Context, <-chan struct{}) error {
+			return nil
+		}, Around(twice)),
 	} {
 		if err := New("g", branch).Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q: %v", want, err)

@@ -240,9 +240,12 @@ func TestHedge(t *testing.T) {
 			return nil
 		}
 	}
-	for name, branch := range map[string]func(flow.Source[int], flow.Sink[int], func(context.Context, int) error) flow.Branch{
+	type slow = func(context.Context, int) error
+	for name, branch := range map[string]func(flow.Source[int], flow.Sink[int], slow) flow.Branch{
 		"Map": func(src flow.Source[int], out flow.Sink[int], f func(context.Context, int) error) flow.Branch {
-			return flow.To(operators.Map(src, func(ctx context.Context, v int) (int, error) { return v, f(ctx, v) }, hedge()), out)
+			return flow.To(operators.Map(src, func(ctx context.Context, v int) (int, error) {
+				return v, f(ctx, v)
+			}, hedge()), out)
 		},
 		"FilterMap": func(src flow.Source[int], out flow.Sink[int], f func(context.Context, int) error) flow.Branch {
 			return flow.To(operators.FilterMap(src, func(ctx context.Context, v int) (int, bool, error) {
@@ -440,10 +443,12 @@ func TestMistakes(t *testing.T) {
 	for name, branch := range map[string]flow.Branch{
 		"policy 1 is nil": flow.To(operators.Map(source.Of(1), ok,
 			failsafe.With[any](nil)), end),
-		"Hedge: policy 1 is nil":       flow.To(operators.Map(source.Of(1), ok, failsafe.Hedge[any](nil)), end),
-		"give a positive duration":     flow.To(operators.Map(source.Of(1), ok, failsafe.WithPatience(0, breaker())), end),
-		"cannot run twice at once":     flow.To(operators.Scan(source.Of(1), 0, sum, hedge), end),
-		"has no calls that a policy":   flow.To(operators.Unbatch(operators.Batch(source.Of(1), 2, time.Second, with)), end),
+		"Hedge: policy 1 is nil": flow.To(operators.Map(source.Of(1), ok, failsafe.Hedge[any](nil)), end),
+		"give a positive duration": flow.To(
+			operators.Map(source.Of(1), ok, failsafe.WithPatience(0, breaker())), end),
+		"cannot run twice at once": flow.To(operators.Scan(source.Of(1), 0, sum, hedge), end),
+		"has no calls that a policy": flow.To(
+			operators.Unbatch(operators.Batch(source.Of(1), 2, time.Second, with)), end),
 		"calls that a policy can wrap": flow.To(flow.Merge("all", []flow.Source[int]{source.Of(1)}, with), end),
 	} {
 		if err := flow.New("g", branch).Validate(); err == nil || !strings.Contains(err.Error(), name) {
