@@ -35,7 +35,7 @@ var floors = map[string][][]string{
 	"redisio": {
 		{"doctor"},
 		{"contract"},
-		{"admin", "dead"},
+		{"admin", "dead", "gather"},
 		{"reader"},
 		{"writer"},
 		{"schedule", "dedupe", "ratelimit", "streamersonv1"},

@@ -11,8 +11,9 @@
 // source ends when the graph drains.
 //
 //	Source      Reads                                        Told                       Ends
-//	Stream      a Redis stream, as a member of a group       Redis: XACK, redelivery,   never
-//	                                                         dead letters
+//	Stream      a Redis stream, as a member of a group       Redis: XACK, redelivery,   never, or at the
+//	                                                         dead letters               end that its
+//	                                                                                    producers mark
 //	Tail        a Redis stream as it grows, without a group  none                       never
 //	Range       a part of a Redis stream, once               none                       at the end of the range
 //	Of          its arguments                                none                       after the last

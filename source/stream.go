@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/gather"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
@@ -54,6 +55,12 @@ type StreamConfig[T any] struct {
 	// AtMostOnce reads without acknowledgements, which is cheaper for the server. An entry that was
 	// read is never delivered again, whatever its outcome, and there are no dead letters.
 	AtMostOnce bool
+
+	// Producers is how many producers mark the end of the stream, see [gather.End]. The source ends
+	// when all have, and the group has settled every entry before the marks, so that nothing is left
+	// for another delivery. It looks whenever no entry arrives within Block. Defaults to 0: the
+	// source never ends.
+	Producers int
 
 	// Wait is how long to keep trying if Redis is not reachable at the start. Defaults to 0: the
 	// graph stops with the error of the first try. Once started, the source reconnects without
@@ -118,6 +125,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 // streamPlan is a StreamConfig with its defaults and its errors.
 type streamPlan struct {
 	group         reader.GroupConfig
+	producers     int
 	deadKey       string
 	maxDeliveries int
 	readyWithin   time.Duration
@@ -131,9 +139,12 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 			OnEvent: c.OnEvent, Tuning: c.Tuning,
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries, readyWithin: cmp.Or(c.ReadyWithin, defaultReadyWithin),
-		wrong: mistakes(rdb, c.Codec, c.Format),
+		wrong: mistakes(rdb, c.Codec, c.Format), producers: c.Producers,
 	}
 	p.wrong.Join(p.group.Validate())
+	if c.Producers != 0 {
+		p.wrong.Join(gather.EndConfig{Key: c.Key, Producers: c.Producers}.Validate())
+	}
 	p.wrong.Negative("ReadyWithin", int64(c.ReadyWithin), "leave it 0 for 30s")
 	if p.group.MaxCount <= 0 {
 		p.group.MaxCount = defaultCount

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/dead"
+	"github.com/streamerson/streamerson-go/redisio/gather"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
@@ -21,7 +23,8 @@ type streamReader[T any] struct {
 	entries entries[T]
 	events  events
 	leases
-	err    error // of the configuration
+	end    *gather.End // nil without an end
+	err    error       // of the configuration
 	open   atomic.Bool
 	unread func() bool // stops the wait for the drain; nil before the first Read
 }
@@ -31,6 +34,9 @@ func newStreamReader[T any](rdb redis.UniversalClient, p *streamPlan, format red
 	group := p.group
 	group.OnEvent, group.OnLost = s.events.tell(p.group.OnEvent), s.leases.tell
 	s.r, s.err = reader.NewGroup(rdb, group)
+	if p.producers > 0 && s.err == nil {
+		s.end, s.err = gather.NewEnd(rdb, gather.EndConfig{Key: group.Key, Producers: p.producers})
+	}
 	return s
 }
 
@@ -58,10 +64,31 @@ func (s *streamReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 		s.unread = context.AfterFunc(ctx, s.giveBackUnread)
 	}
 	var b redisio.Batch
-	err := s.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
+	err := s.read(ctx, in, &b)
+	if err == io.EOF {
+		return err
+	}
 	s.entries.ahead = s.r.Ahead()
 	s.entries.add(in, &b)
 	return final(ctx, err)
+}
+
+// read reads entries. At the end of a stream that has one it returns io.EOF.
+func (s *streamReader[T]) read(ctx context.Context, in *flow.Intake[T], b *redisio.Batch) error {
+	if s.end == nil {
+		return s.r.Read(ctx, in.Room(), int64(in.Bytes()), b)
+	}
+	for {
+		if err := s.r.Poll(ctx, in.Room(), int64(in.Bytes()), b); err != nil || len(b.Entries) > 0 {
+			return err
+		}
+		switch at, err := s.end.Reached(ctx, s.plan.group.Group); {
+		case at:
+			return io.EOF
+		case redisio.IsPermanent(err):
+			return err
+		}
+	}
 }
 
 // giveBackUnread gives back what was read ahead when the graph drains. If it fails, Close does it.

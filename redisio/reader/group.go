@@ -143,6 +143,16 @@ func (r *Group) Open(ctx context.Context) error {
 // *PermanentError is an answer that does not change. The caller may call Read again, which then
 // waits longer between attempts.
 func (r *Group) Read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {
+	return r.read(ctx, count, maxBytes, b, false)
+}
+
+// Poll is Read, except that it returns without entries and without an error if none arrive within
+// Block. Use it to look for something else between reads, such as the end of the stream.
+func (r *Group) Poll(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {
+	return r.read(ctx, count, maxBytes, b, true)
+}
+
+func (r *Group) read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch, once bool) error {
 	b.Reset()
 	if count < 1 { // COUNT 0 would mean no limit
 		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, fault.KeyName(r.cfg.Key))
@@ -151,11 +161,14 @@ func (r *Group) Read(ctx context.Context, count int, maxBytes int64, b *redisio.
 		if err := r.held.WaitOut(ctx, r.stop); err != nil {
 			return err
 		}
-		if err := r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b); err != nil {
+		if err := r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b, once); err != nil {
 			return err
 		}
 		if len(b.Entries) > 0 {
 			r.goAhead(ctx, count, maxBytes, b)
+			return nil
+		}
+		if once {
 			return nil
 		}
 	}

@@ -128,8 +128,9 @@ func (l *loop) lastEnter(ctx context.Context) error {
 	}
 }
 
-// run repeats rounds until one fills b, one pauses, or reading cannot continue.
-func (l *loop) run(ctx context.Context, r rounds, count int, maxBytes int64, b *redisio.Batch) error {
+// run repeats rounds until one fills b, one pauses, or reading cannot continue. With once it also
+// returns after a round without entries.
+func (l *loop) run(ctx context.Context, r rounds, count int, maxBytes int64, b *redisio.Batch, once bool) error {
 	if err := l.enter(ctx); err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (l *loop) run(ctx context.Context, r rounds, count int, maxBytes int64, b *
 		case err == nil:
 			l.worked()
 			l.asking.Learn(b)
-			if paused || len(b.Entries) > 0 {
+			if once || paused || len(b.Entries) > 0 {
 				return nil
 			}
 		case len(b.Entries) > 0: // the error repeats in the next round

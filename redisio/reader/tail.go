@@ -114,7 +114,7 @@ func (r *Tail) Read(ctx context.Context, count int, maxBytes int64, b *redisio.B
 	if count < 1 {
 		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, fault.KeyName(r.cfg.Key))
 	}
-	return r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b)
+	return r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b, false)
 }
 
 func (r *Tail) round(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {

@@ -1,0 +1,141 @@
+package script
+
+// Gather keeps the state of one gather: what was sent, what has come, and how it ended. All that
+// happens to a gather happens in this script, so that any process may do it and may repeat it.
+//
+// KEYS gather, parts, notices: a hash, and two streams. The hash has the terms (n, need, partial, until,
+// most), the counts (sent, done, failed, late, size), closed, and p0, p1, … with the results: a digit, 1
+// for success, and the data. ARGV operation, id, then:
+//
+//	open    n, need, partial, within ms, ttl ms, most bytes. Returns {closed, sent, ms left}.
+//	send    from, most queued, ttl ms, trace, payloads… Returns {code, sent}.
+//	begin   i. Returns {code, ms left}.
+//	put     i, ok, data, text for too much. Returns {code}.
+//	take    keep ms. Returns {code, ms left}, or {GatherOver, the fields of the hash}.
+//	cancel  Returns {code}.
+const Gather = `
+local op, id = ARGV[1], ARGV[2]
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local f = redis.call('HMGET', KEYS[1], 'closed', 'until', 'sent')
+local known, over = f[1], f[1] and (f[1] ~= '' or now >= tonumber(f[2]))
+local left = known and math.max(0, f[2] - now) or 0
+local function close(why)
+  redis.call('HSET', KEYS[1], 'closed', why)
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'id', id)
+  redis.call('PEXPIRE', KEYS[3], 3600000)
+end
+if op == 'open' then
+  if known then return {over and 1 or 0, tonumber(f[3]), left} end
+  redis.call('HSET', KEYS[1], 'n', ARGV[3], 'need', ARGV[4], 'partial', ARGV[5], 'until', string.format('%d', now + ARGV[6]),
+    'most', ARGV[8], 'sent', 0, 'done', 0, 'failed', 0, 'late', 0, 'size', 0, 'closed', '')
+  redis.call('PEXPIRE', KEYS[1], string.format('%d', ARGV[6] + ARGV[7]))
+  return {0, 0, tonumber(ARGV[6])}
+end
+if not known then return {-1, 0} end
+if op == 'send' then
+  local from, sent = tonumber(ARGV[3]), tonumber(f[3])
+  if sent ~= from or over then return {over and 2 or 1, sent} end
+  local queued = redis.call('XLEN', KEYS[2])
+  if queued > 0 and queued + #ARGV - 6 > tonumber(ARGV[4]) then return {-4, sent} end
+  for i = 7, #ARGV do
+    local a = {'data', ARGV[i], 'id', id..'.'..string.format('%d', from + i - 7)}
+    if ARGV[6] ~= '' then a[5] = 'traceparent'; a[6] = ARGV[6] end
+    redis.call('XADD', KEYS[2], '*', unpack(a))
+  end
+  sent = from + #ARGV - 6
+  redis.call('HSET', KEYS[1], 'sent', sent)
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+  return {0, sent}
+elseif op == 'begin' then
+  if redis.call('HEXISTS', KEYS[1], 'p'..ARGV[3]) == 1 then return {1, left} end
+  if over then redis.call('HINCRBY', KEYS[1], 'late', 1); return {2, 0} end
+  return {0, left}
+elseif op == 'put' then
+  local field, ok, v = 'p'..ARGV[3], ARGV[4], ARGV[5]
+  if redis.call('HEXISTS', KEYS[1], field) == 1 then return {1} end
+  if over then redis.call('HINCRBY', KEYS[1], 'late', 1); return {2} end
+  local g = redis.call('HMGET', KEYS[1], 'n', 'need', 'partial', 'most', 'done', 'failed', 'size')
+  for i = 1, 7 do g[i] = tonumber(g[i]) end
+  if tonumber(ARGV[3]) >= g[1] then return {-2} end
+  local code = 0
+  if g[7] + #v > g[4] then code, ok, v = 3, '0', ARGV[6] end
+  redis.call('HSET', KEYS[1], field, ok..v)
+  redis.call('HINCRBY', KEYS[1], 'size', #v)
+  if ok == '1' then g[5] = redis.call('HINCRBY', KEYS[1], 'done', 1)
+  else g[6] = redis.call('HINCRBY', KEYS[1], 'failed', 1) end
+  if g[5] >= g[2] then close('done')
+  elseif g[5] + g[6] >= g[1] or g[3] == 0 and g[6] > g[1] - g[2] then close('failed') end
+  return {code}
+elseif op == 'cancel' then
+  if not over then close('cancelled') end
+  return {over and 2 or 0}
+end
+if not over then return {0, left} end
+if f[1] == '' then redis.call('HSET', KEYS[1], 'closed', 'expired') end
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return {2, redis.call('HGETALL', KEYS[1])}`
+
+// The codes of Gather.
+const (
+	GatherDone    = 0  // the operation was done; the gather is open
+	GatherHas     = 1  // it was done before
+	GatherOver    = 2  // the gather is closed, or its time is over
+	GatherTooMuch = 3  // the result does not fit; the part has failed
+	GatherUnknown = -1 // no such gather: it has expired, or never was
+	GatherNoPart  = -2 // the gather has no such part
+	GatherFull    = -4 // too many parts wait
+)
+
+// Arrive counts a participant of a barrier, once. KEYS participants (a set), and a stream that gets
+// one entry when all have come. ARGV participant, how many are expected, ttl in ms. Returns how many
+// have come, and 1 if this one is too many.
+const Arrive = `
+local n, most = redis.call('SCARD', KEYS[1]), tonumber(ARGV[2])
+if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
+  if n >= most then return {n, 1} end
+  redis.call('SADD', KEYS[1], ARGV[1])
+  n = n + 1
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if n >= most then
+  if redis.call('XLEN', KEYS[2]) == 0 then redis.call('XADD', KEYS[2], '*', 'arrived', n) end
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
+return {n, 0}`
+
+// MarkEnd records the end of a stream for a producer: the last ID that the stream has assigned. KEYS
+// stream, marks (a hash). ARGV producer, how many producers there are, ttl in ms. Returns how many
+// have marked the end, and 1 if this one is too many.
+const MarkEnd = `
+local n, most = redis.call('HLEN', KEYS[2]), tonumber(ARGV[2])
+if n >= most and redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return {n, 1} end
+local last = '0-0'
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local s = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #s, 2 do if s[i] == 'last-generated-id' then last = s[i+1] end end
+end
+redis.call('HSET', KEYS[2], ARGV[1], last)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return {redis.call('HLEN', KEYS[2]), 0}`
+
+// AtEnd reports whether all producers have marked the end of a stream, and a group has settled all
+// entries before the marks. KEYS stream, marks. ARGV group, how many producers there are. Returns the
+// number of marks, and 1 at the end.
+const AtEnd = LuaLess + `
+local marks = redis.call('HVALS', KEYS[2])
+if #marks < tonumber(ARGV[2]) then return {#marks, 0} end
+local last = '0-0'
+for _, id in ipairs(marks) do if less(last, id) then last = id end end
+if last == '0-0' or redis.call('EXISTS', KEYS[1]) == 0 then return {#marks, 1} end
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local g = {}
+  for j = 1, #group, 2 do g[group[j]] = group[j+1] end
+  if g['name'] == ARGV[1] then
+    local at = g['last-delivered-id']
+    if less(at, last) and redis.call('XRANGE', KEYS[1], '('..at, last, 'COUNT', 1)[1] then return {#marks, 0} end
+    local p = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1)[1]
+    return {#marks, (not p or less(last, p[1])) and 1 or 0}
+  end
+end
+return {#marks, 0}`
