@@ -120,7 +120,8 @@ const (
 	Refused                  // the results are too large together: the part counts as failed
 )
 
-// Put gives the result of a part, or the text of its failure if ok is false. It counts once. The
+// Put gives the result of a part, or the text of its failure if ok is false, of which 1 KiB is kept.
+// It counts once. The
 // errors are ErrUnknown, and ErrOver for a result that comes late: it is dropped and counted.
 func (s *Store) Put(ctx context.Context, id string, part int, ok bool, data []byte) (Receipt, error) {
 	if part < 0 {

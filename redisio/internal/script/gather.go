@@ -59,10 +59,12 @@ elseif op == 'put' then
   for i = 1, 7 do g[i] = tonumber(g[i]) end
   if tonumber(ARGV[3]) >= g[1] then return {-2} end
   local code = 0
-  if g[7] + #v > g[4] then code, ok, v = 3, '0', ARGV[6] end
+  if ok == '1' and g[7] + #v > g[4] then code, ok, v = 3, '0', ARGV[6] end
+  if ok == '0' then v = string.sub(v, 1, 1024) end -- so failures need no part of the bytes
   redis.call('HSET', KEYS[1], field, ok..v)
-  redis.call('HINCRBY', KEYS[1], 'size', #v)
-  if ok == '1' then g[5] = redis.call('HINCRBY', KEYS[1], 'done', 1)
+  if ok == '1' then
+    redis.call('HINCRBY', KEYS[1], 'size', #v)
+    g[5] = redis.call('HINCRBY', KEYS[1], 'done', 1)
   else g[6] = redis.call('HINCRBY', KEYS[1], 'failed', 1) end
   if g[5] >= g[2] then close('done')
   elseif g[5] + g[6] >= g[1] or g[3] == 0 and g[6] > g[1] - g[2] then close('failed') end
