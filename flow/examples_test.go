@@ -13,13 +13,14 @@ import (
 
 // shownBy maps a name without an Example of its own to the Example that uses it.
 var shownBy = map[string]string{
-	"AckTimeout":  "DrainTimeout",
-	"Headers.Get": "Message_WithMeta",
-	"IsPermanent": "Verdict",
-	"Follow":      "Watch",
-	"NewFailure":  "Fork",
-	"Failure.Err": "Fork",
-	"StageName":   "Transform",
+	"AckTimeout":     "DrainTimeout",
+	"Headers.Get":    "Message_WithMeta",
+	"IsPermanent":    "Verdict",
+	"Follow":         "Watch",
+	"Watched.Cancel": "Watched_Progress",
+	"NewFailure":     "Fork",
+	"Failure.Err":    "Fork",
+	"StageName":      "Transform",
 
 	"Intake.Add":      "NewSource",
 	"Intake.AddValue": "NewSource",

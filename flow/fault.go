@@ -216,6 +216,7 @@ func (s *stageBase) failed(l lease, meta *record, err error, tries int) (retry b
 // logs it.
 func (st *stageRun) tellFault(l lease, f *Fault, d Decision) {
 	st.countFault(f)
+	l.noteFault(f, d)
 	st.run.recent.faulted(f, d)
 	if st.run.tracer != nil {
 		if span := l.span(); span != nil {

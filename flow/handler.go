@@ -125,6 +125,7 @@ type turn struct {
 	stageBase
 	cur    lease   // lease of the message being handled
 	shares int32   // buffered messages emitted in this call with that lease
+	kept   bool    // messages emitted in this call have gone on already
 	others []lease // leases of other emitted messages; each owns a share made for it
 
 	outputs []buffer
@@ -206,17 +207,21 @@ func (t *turn) forward(keep bool) {
 	if !t.cur.none() {
 		switch n := t.shares; {
 		case keep && n > 0:
-			t.cur.share(n)
+			t.cur.split(n)
+			t.kept = true
 		case keep || n == 1:
 		case n == 0:
 			t.la.ack(t.cur)
+			if t.kept { // its own share became none of the messages that it emitted before
+				t.cur.uncount()
+			}
 		default:
-			t.cur.share(n - 1)
+			t.cur.split(n - 1)
 		}
 	}
 	t.shares, t.others = 0, t.others[:0]
 	if !keep {
-		t.cur = lease{}
+		t.cur, t.kept = lease{}, false
 		t.endCall(false)
 	}
 	for _, out := range t.outputs {
@@ -232,7 +237,7 @@ func (t *turn) undo() {
 		// entry.
 		t.la.nack(l)
 	}
-	t.cur, t.shares, t.others = lease{}, 0, t.others[:0]
+	t.cur, t.kept, t.shares, t.others = lease{}, false, 0, t.others[:0]
 	t.endCall(true)
 	for _, out := range t.outputs {
 		out.clear()

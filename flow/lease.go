@@ -178,7 +178,12 @@ func (l lease) settle(dirty *dirtySessions) {
 	end, each := s.end(int(l.at)), s.each
 	s.mu.Unlock()
 	if s.watch != nil {
-		s.watch.run.watches.settled(watchedEnd{l, end, worst(end, l.worstMember())}, dirty)
+		told := worst(end, l.worstMember())
+		if why := l.cancelled(); why != nil && told.outcome != Acked && s.cells[l.at].lost() {
+			end = ended{outcome: Dropped, fault: &Fault{Graph: s.watch.run.graph.name, Err: why}}
+			told = end
+		}
+		s.watch.run.watches.settled(watchedEnd{l, end, told}, dirty)
 		return
 	}
 	if s.spans != nil {

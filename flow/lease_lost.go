@@ -75,7 +75,7 @@ func (l lease) isLost() bool {
 	if one, ok := l.member(); ok {
 		return one.isLost()
 	}
-	if l.slab.members == nil {
+	if l.slab.members == nil || l.slab.watch != nil && l.cell().lost() { // an entry, or a cancelled watch
 		return l.cell().lost()
 	}
 	some := false
@@ -100,7 +100,7 @@ type currentWork struct {
 	at atomic.Pointer[cell] // the lease in progress, or &interrupted; nil: no work
 
 	mu     sync.Mutex              // guards the fields below; an interrupt holds it throughout
-	join   lease                   // the lease in progress if it is a join
+	join   lease                   // the lease in progress if it is a join or watched
 	cancel context.CancelCauseFunc // cancels the stage's context; nil: it is the lane's
 }
 
@@ -124,7 +124,7 @@ func (s *stageBase) begin(l lease) {
 	var c *cell
 	var join lease
 	if !l.none() {
-		if c = l.cell(); l.slab.members != nil {
+		if c = l.cell(); l.slab.members != nil || l.slab.watch != nil {
 			join = l
 		}
 	}
@@ -165,12 +165,15 @@ func (w *currentWork) interrupt() {
 	if at == nil || w.cancel == nil {
 		return
 	}
-	lost := at.lost()
+	lost, cause := at.lost(), ErrLeaseLost
 	if !w.join.none() && w.join.cell() == at {
 		lost = w.join.isLost()
+		if why := w.join.cancelled(); why != nil {
+			cause = why
+		}
 	}
 	if lost && w.at.CompareAndSwap(at, &interrupted) {
-		w.cancel(ErrLeaseLost)
+		w.cancel(cause)
 	}
 }
 

@@ -30,10 +30,11 @@ type Watcher struct {
 // ended returns.
 func NewWatcher(ended func(ctx context.Context, ends []End) error) *Watcher { return &Watcher{ended} }
 
-// Watched is a watched message.
+// Watched is a watched message. Its methods may be called by any goroutine, also after the end.
 type Watched struct{ lease lease }
 
-// Watch returns the message with a watch on its end. When everything derived from it from here on
+// Watch returns the message with a watch on its end, which also tells the progress of the work and
+// can cancel it: see Watched. When everything derived from it from here on
 // is done, and before its entry is settled as a result, w receives the end with the tag. Other
 // messages of the entry, such as on another branch, do not count. ctx must be the handler's
 // context. Outside a running graph w receives nothing.
@@ -43,7 +44,8 @@ func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Messa
 		return m, Watched{}
 	}
 	s := newSlab(1, nil)
-	s.watch = &watch{run: st.la.run, by: w, tag: tag}
+	s.watch = &watch{run: st.la.run, by: w, tag: tag, leaves: 1}
+	st.la.run.lanes.leased.Store(true) // stages publish their work: see Watched.Cancel
 	if !m.lease.none() && m.lease.share(1) {
 		s.members = []lease{m.lease}
 	}
@@ -80,7 +82,11 @@ type watch struct {
 
 	// Guarded by the slab's mu:
 	followers []lease
-	passed    bool // the entries are released
+	passed    bool      // the entries are released
+	leaves    int32     // messages made of the watched one
+	fault     *Fault    // the last one
+	retry     time.Time // when the handler that failed last is called again; zero if it is not
+	cause     error     // of a cancelled watch; written once, before the cell is marked as lost
 }
 
 // watchedEnd is the end of a watched lease that waits for its watcher.
