@@ -37,7 +37,7 @@ var floors = map[string][][]string{
 		{"contract"},
 		{"admin", "dead", "gather"},
 		{"reader"},
-		{"writer"},
+		{"writer", "jobstate"},
 		{"schedule", "dedupe", "ratelimit", "streamersonv1"},
 		{"internal/probe"},
 		{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
@@ -49,7 +49,7 @@ var floors = map[string][][]string{
 	"gateways": {
 		{"app", "metrics", "tracing", "inspect"},
 		{"parts", "scale"},
-		{"ws", "sse"},
+		{"ws", "sse", "jobs"},
 		{"web", "events"},
 		{"internal/problem"},
 		{""},

@@ -346,6 +346,14 @@ func movedMember(id string, score int64, packed string) string {
 	return strconv.FormatUint(h.Sum64(), 16) + ":" + id
 }
 
+// Stored returns what the schedule stores of an entry, for scripts that schedule it together with
+// other writes: its score in {key}:later, and its value in {key}:later:entries.
+func (d Delayed) Stored() (score int64, value string) {
+	score = max(d.At.UnixMilli(), 0)
+	packed := packFields(d.Fields)
+	return score, movedMember(d.ID, score, packed) + "\n" + packed
+}
+
 // packFields writes names and values in turn as length, colon and bytes. A few lines of Lua can
 // read this on any server, whatever the bytes are.
 func packFields(f redisio.Fields) string {

@@ -1,0 +1,156 @@
+package script
+
+// The scripts of jobs share these keys, all in one slot: KEYS 1 the state of the job (a hash), 2 the
+// notices of the queue (a stream), 3 the key that makes the job unique, or the state again if it is
+// not, 4 the stream of its priority.
+//
+// Idea: each change of a job's state is one script, which decides by the state and by the number of
+// the attempt. So of a cancel and a completion one wins, and a worker that lost its job changes
+// nothing. Each change is also a notice with all fields but the result, so watchers read one stream.
+
+// jobLua has what the scripts share. ended is the set of final states.
+const jobLua = `
+local ended = {done = true, failed = true, cancelled = true}
+local function now()
+  local t = redis.call('TIME')
+  return string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
+end
+local function get(f) return redis.call('HGET', KEYS[1], f) or nil end
+local function tell()
+  redis.call('HINCRBY', KEYS[1], 'version', 1)
+  local all, out = redis.call('HGETALL', KEYS[1]), {}
+  for i = 1, #all, 2 do
+    if all[i] ~= 'result' and all[i] ~= 'token' then out[#out+1] = all[i]; out[#out+1] = all[i+1] end
+  end
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', 10000, '*', unpack(out))
+  redis.call('PEXPIRE', KEYS[2], 3600000)
+end
+local function forget(keep)
+  if KEYS[3] ~= KEYS[1] and redis.call('GET', KEYS[3]) == get('id') then redis.call('DEL', KEYS[3]) end
+  redis.call('HSET', KEYS[1], 'ended', now())
+  redis.call('HDEL', KEYS[1], 'token', 'retry')
+  redis.call('PEXPIRE', KEYS[1], keep)
+end
+`
+
+// JobSubmit: KEYS as above, 5 the index of recent jobs, 6 and 7 the schedule of the stream. ARGV id,
+// how long to keep the state (ms), most waiting jobs or 0, most jobs in the index, due time (ms) or
+// 0, what the schedule stores, the number of values of the state, these, the fields of the entry.
+// Returns "new", "same" for the same id again, "taken" with the id that has the unique key, or "full".
+const JobSubmit = jobLua + `
+local id, keep, most, due = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'same', id} end
+local unique = KEYS[3] ~= KEYS[1]
+if unique then
+  local by = redis.call('GET', KEYS[3])
+  if by then return {'taken', by} end
+end
+if most > 0 and redis.call('XLEN', KEYS[4]) + redis.call('ZCARD', KEYS[6]) >= most then return {'full', id} end
+local n = tonumber(ARGV[7])
+local at, entry = now(), nil
+local later = due > tonumber(at)
+if later then
+  redis.call('ZADD', KEYS[6], ARGV[5], id)
+  redis.call('HSET', KEYS[7], id, ARGV[6])
+  keep = keep + due - tonumber(at)
+else
+  entry = redis.call('XADD', KEYS[4], '*', unpack(ARGV, 8 + n))
+end
+redis.call('HSET', KEYS[1], 'id', id, 'state', later and 'scheduled' or 'queued', 'at', at, unpack(ARGV, 8, 7 + n))
+if later then redis.call('HSET', KEYS[1], 'due', ARGV[5]) else redis.call('HSET', KEYS[1], 'entry', entry) end
+redis.call('PEXPIRE', KEYS[1], keep)
+if unique then redis.call('SET', KEYS[3], id, 'PX', keep) end
+redis.call('ZADD', KEYS[5], at, id)
+redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -1 - tonumber(ARGV[4]))
+redis.call('PEXPIRE', KEYS[5], keep)
+tell()
+return {'new', id}`
+
+// JobBegin: ARGV token, id of the entry, most attempts or 0, how long to keep the state (ms) while
+// the job has not ended and after its end, the error for a job without attempts left, then values
+// for a state that is missing. Begins the next attempt. Returns "run" and its number, or the final
+// state and the error. The same token twice is one attempt.
+//
+// A missing state has expired, or was never written because another program appended the entry: it
+// is made. A failed job in another entry is a dead letter that was replayed: it begins again.
+const JobBegin = jobLua + `
+local keep = tonumber(ARGV[4])
+local st = get('state')
+if not st then
+  redis.call('HSET', KEYS[1], 'state', 'queued', 'at', now(), 'entry', ARGV[2], unpack(ARGV, 7))
+  st = 'queued'
+end
+if get('token') == ARGV[1] then return {'run', get('attempt')} end
+if st == 'failed' and get('entry') ~= ARGV[2] then
+  redis.call('HSET', KEYS[1], 'spared', get('attempt') or '0')
+  redis.call('HDEL', KEYS[1], 'ended')
+elseif ended[st] then return {st, get('error') or ''} end
+local most = tonumber(ARGV[3])
+redis.call('HSET', KEYS[1], 'entry', ARGV[2])
+if most > 0 and tonumber(get('attempt') or 0) - tonumber(get('spared') or 0) >= most then
+  redis.call('HSET', KEYS[1], 'state', 'failed')
+  redis.call('HSETNX', KEYS[1], 'error', ARGV[6])
+  forget(ARGV[5])
+  tell()
+  return {'failed', get('error')}
+end
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+redis.call('HDEL', KEYS[1], 'leaves', 'settled', 'stages', 'done', 'total', 'note', 'retry')
+redis.call('HSET', KEYS[1], 'state', 'running', 'token', ARGV[1], 'started', now())
+redis.call('PEXPIRE', KEYS[1], keep)
+if KEYS[3] ~= KEYS[1] and redis.call('GET', KEYS[3]) == get('id') then redis.call('PEXPIRE', KEYS[3], keep) end
+tell()
+return {'run', tostring(attempt)}`
+
+// JobReport: ARGV attempt, how long to keep the state (ms), values that have changed. Returns "run"
+// if the attempt is the current one and runs, else the state, or "gone" if it is missing.
+const JobReport = jobLua + `
+local st = get('state')
+if not st then return 'gone' end
+if st ~= 'running' then return st end
+if get('attempt') ~= ARGV[1] then return 'stale' end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if KEYS[3] ~= KEYS[1] and redis.call('GET', KEYS[3]) == get('id') then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
+if #ARGV > 2 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+  for i = 3, #ARGV, 2 do
+    if ARGV[i+1] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) end
+  end
+  tell()
+end
+return 'run'`
+
+// JobEnd: ARGV attempt, the state that it ends in, most attempts or 0, how long to keep an ended
+// state (ms), values. The states are done, failed, retrying, and queued for an attempt that does not
+// count. Returns the state that the job now has; "stale" if the attempt is not the current one, or
+// "gone".
+const JobEnd = jobLua + `
+local st, to, most = get('state'), ARGV[2], tonumber(ARGV[3])
+if not st then return 'gone' end
+if st == 'cancelled' then return st end
+if get('attempt') ~= ARGV[1] then return 'stale' end
+if st ~= 'running' then return st end
+if to == 'retrying' and most > 0 and tonumber(get('attempt')) - tonumber(get('spared') or 0) >= most then to = 'failed' end
+redis.call('HSET', KEYS[1], 'state', to)
+redis.call('HDEL', KEYS[1], 'token', 'stages', 'retry')
+if to == 'done' then redis.call('HDEL', KEYS[1], 'error', 'stage', 'tries') end
+if #ARGV > 4 then redis.call('HSET', KEYS[1], unpack(ARGV, 5)) end
+if to == 'queued' then redis.call('HINCRBY', KEYS[1], 'spared', 1) end
+if ended[to] then forget(ARGV[4]) end
+tell()
+return to`
+
+// JobCancel: KEYS as above, 5 and 6 the schedule of the stream. ARGV id, how long to keep the state
+// (ms). Returns "now" if this call cancelled the job, else its state, or "gone".
+const JobCancel = jobLua + `
+local st = get('state')
+if not st then return 'gone' end
+if ended[st] then return st end
+redis.call('ZREM', KEYS[5], ARGV[1])
+redis.call('HDEL', KEYS[6], ARGV[1])
+redis.call('HSET', KEYS[1], 'state', 'cancelled')
+redis.call('HDEL', KEYS[1], 'stages')
+forget(ARGV[2])
+if st == 'queued' and not get('attempt') then redis.call('XDEL', KEYS[4], get('entry')) end
+tell()
+return 'now'`
