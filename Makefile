@@ -13,7 +13,7 @@ export GOFLAGS := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: ## install what the tests need (redis-server, Node.js, npm, Chromium, Prometheus, curl, from Debian's packages)
+setup: ## install what the tests need (redis-server, Node.js, npm, Chromium, Prometheus, curl, redis-py, from Debian's packages)
 	@.ci/setup
 
 # Most tests wait, so four packages run at once, and up to six parallel tests of each. With the race detector they

@@ -20,7 +20,8 @@
 //     schedule.Ticker writes an entry at certain times, once for all processes. A dedupe.Store
 //     remembers which keys are done.
 //   - A [Codec] turns a value into bytes. A [Format] turns a value into the fields of an entry:
-//     [Native] fields, those of streamerson for Node (streamersonv1.Format), or [Raw] ones.
+//     [Native] fields, those of streamerson for Node (streamersonv1.Format), or [Raw] ones. The file
+//     WIRE.md specifies native entries for programs in other languages.
 //
 // # What is promised
 //

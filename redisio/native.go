@@ -39,7 +39,7 @@ const (
 //	h:<name>     one per header
 //
 // Unknown fields are ignored, so other writers may add some. If a field occurs twice, the first
-// counts. All headers are kept.
+// counts. All headers are kept. The file WIRE.md specifies the format for other languages.
 func Native[T any](c Codec[T]) Format[T] { return native[T]{c, c.ContentType()} }
 
 type native[T any] struct {
