@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -39,7 +40,14 @@ type Server struct {
 	m        *miniredis.Miniredis
 	addr     string
 	password string
+
+	stop  chan struct{} // ends the clock; nil without one
+	clock sync.WaitGroup
+	once  sync.Once
 }
+
+// expireEvery is the interval at which keys expire.
+const expireEvery = 50 * time.Millisecond
 
 // Start starts a server that listens on a free port of the loopback interface. Its password is
 // random, so other users of the machine cannot use it. URL and Client contain the password.
@@ -50,11 +58,29 @@ func Start() (*Server, error) {
 	if err := m.Start(); err != nil {
 		return nil, fmt.Errorf("embedded: start: %w", err)
 	}
-	return &Server{m, m.Addr(), password}, nil
+	s := &Server{m: m, addr: m.Addr(), password: password, stop: make(chan struct{})}
+	s.clock.Go(s.expire)
+	return s, nil
+}
+
+// expire makes keys expire as time passes, which miniredis does only when it is told.
+func (s *Server) expire() {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-s.stop:
+			return
+		case now := <-tick.C:
+			s.m.FastForward(now.Sub(last))
+			last = now
+		}
+	}
 }
 
 // Pipe starts a server without a port, with in-memory connections. So it works in a
 // testing/synctest bubble, where the server's clock is the bubble's; sockets would not work there.
+// Its keys do not expire.
 func Pipe() *Server { return &Server{m: miniredis.NewMiniRedis()} }
 
 // URL returns the URL to connect to, with the password; "" for a server without a port.
@@ -88,7 +114,15 @@ func (s *Server) Client() *redis.Client {
 }
 
 // Close ends the server and discards its data.
-func (s *Server) Close() { s.m.Close() }
+func (s *Server) Close() {
+	s.once.Do(func() {
+		if s.stop != nil {
+			close(s.stop)
+		}
+	})
+	s.clock.Wait()
+	s.m.Close()
+}
 
 // Open returns a client of the server at url, usually $REDIS_URL. If url is empty, it starts a
 // private redis-server if one is on PATH, or else the in-process server. describe names the server

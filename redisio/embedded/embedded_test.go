@@ -290,3 +290,19 @@ func TestTrimsBehindAGroupThatHasReadNothing(t *testing.T) {
 		t.Errorf("%d entries are left, and none was read", n)
 	}
 }
+
+// Keys expire by themselves, such as the counters of a rate limit.
+func TestKeysExpire(t *testing.T) {
+	t.Parallel()
+	s, err := embedded.Start()
+	must(t, err)
+	defer s.Close()
+	rdb := s.Client()
+	defer rdb.Close()
+	must(t, rdb.Set(t.Context(), "short", "v", 200*time.Millisecond).Err())
+	must(t, rdb.Set(t.Context(), "long", "v", 2*redistest.Patience).Err())
+	redistest.Soon(t, "the key expires", func() bool { return rdb.Exists(t.Context(), "short").Val() == 0 })
+	if rdb.Exists(t.Context(), "long").Val() != 1 {
+		t.Error("the other key has expired, too")
+	}
+}
