@@ -3,7 +3,7 @@
 //
 //	go run ./examples/hello                # an HTTP API on a stream; needs nothing installed
 //	go run ./examples/crud                 # a REST resource, with a page to use it
-//	go run ./examples/notify               # notifications in a browser, by server-sent events
+//	go run ./examples/notify               # an inbox, mail, push, webhooks and digests
 //	go run ./examples/chat                 # rooms in a browser, over WebSockets
 //	go run ./examples/game                 # a small arena for two windows and more
 //	go run ./examples/billing              # orders into a database by batches, and dead letters
@@ -12,4 +12,7 @@
 //	go run ./examples/wordcount            # counts words; needs nothing installed
 //	go run ./examples/read                 # prints a stream as it grows
 //	go run ./examples/pipe big.txt         # writes a file to a stream
+//
+// The folder languages has a producer and a group consumer in Python and in Node. They follow
+// redisio/WIRE.md.
 package examples
