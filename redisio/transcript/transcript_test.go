@@ -1,0 +1,391 @@
+package transcript_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/transcript"
+)
+
+func newStore(t *testing.T, rdb redis.UniversalClient, cfg transcript.Config) *transcript.Store {
+	t.Helper()
+	cfg.Prefix = "{" + redistest.Key(t) + "}:durable"
+	s, err := transcript.New(rdb, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// eachServer runs a test on a real server and on the embedded one.
+func eachServer(t *testing.T, test func(*testing.T, redis.UniversalClient)) {
+	t.Run("redis", func(t *testing.T) { test(t, redistest.Shared(t).Client(t)) })
+	t.Run("embedded", func(t *testing.T) {
+		srv, err := embedded.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(srv.Close)
+		rdb := srv.Client()
+		t.Cleanup(func() { rdb.Close() })
+		test(t, rdb)
+	})
+}
+
+// reply creates and claims a reply.
+func reply(t *testing.T, s *transcript.Store, id string) transcript.Claim {
+	t.Helper()
+	if _, created, err := s.Create(t.Context(), id, transcript.Spec{}); err != nil || !created {
+		t.Fatalf("created: %v, %v", created, err)
+	}
+	return claim(t, s, id)
+}
+
+func claim(t *testing.T, s *transcript.Store, id string) transcript.Claim {
+	t.Helper()
+	c, err := s.Claim(t.Context(), id, "text/plain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func values(texts ...string) (ops []transcript.Op) {
+	for _, s := range texts {
+		ops = append(ops, transcript.Value([]byte(s)))
+	}
+	return ops
+}
+
+func add(t *testing.T, s *transcript.Store, id string, c *transcript.Claim, ops ...transcript.Op) {
+	t.Helper()
+	next, err := s.Append(t.Context(), id, c.Attempt, c.Next, ops...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Next = next
+}
+
+// show reads a transcript from an entry on, as "1:a 2:reset 3:b end(done)".
+func show(t *testing.T, s *transcript.Store, id string, after redisio.ID) string {
+	t.Helper()
+	page, err := s.Page(t.Context(), id, after, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range page.Entries {
+		switch {
+		case e.End != nil:
+			out = append(out, "end("+string(e.End.State)+")")
+		case e.Reset:
+			out = append(out, fmt.Sprintf("%d:reset", e.ID.Seq))
+		default:
+			out = append(out, fmt.Sprintf("%d:%s", e.ID.Seq, e.Data))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func want(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestReply(t *testing.T) {
+	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, transcript.Config{})
+		c := reply(t, s, "a")
+		add(t, s, "a", &c, values("one", "two")...)
+		add(t, s, "a", &c, values("three")...)
+		want(t, show(t, s, "a", redisio.ID{}), "1:one 2:two 3:three")
+		want(t, show(t, s, "a", redisio.ID{Ms: c.Base.Ms, Seq: 2}), "3:three")
+		info, err := s.Info(t.Context(), "a")
+		if err != nil || info.State != transcript.Open || info.Values != 3 || info.Last.Seq != 3 ||
+			info.ContentType != "text/plain" || time.Since(info.Created) > time.Hour {
+			t.Errorf("%+v, %v", info, err)
+		}
+		add(t, s, "a", &c, transcript.Ending(transcript.End{State: transcript.Failed, Code: "x", Message: "why"}))
+		want(t, show(t, s, "a", redisio.ID{}), "1:one 2:two 3:three end(failed)")
+		var ended *transcript.EndedError
+		if _, err := s.Append(t.Context(), "a", c.Attempt, c.Next, values("more")...); !errors.As(err, &ended) ||
+			ended.State != transcript.Failed {
+			t.Errorf("after the end: %v", err)
+		}
+		if _, err := s.Claim(t.Context(), "a", ""); !errors.As(err, &ended) {
+			t.Errorf("a claim after the end: %v", err)
+		}
+		if was, err := s.Finish(t.Context(), "a", transcript.End{State: transcript.Stopped}); err != nil ||
+			was != transcript.Failed {
+			t.Errorf("stopped after the end: %v, %v", was, err)
+		}
+		info, err = s.Info(t.Context(), "a")
+		if diff := cmp.Diff(transcript.End{State: "failed", Code: "x", Message: "why"}, info.End); err != nil ||
+			diff != "" {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+		if _, created, err := s.Create(t.Context(), "a", transcript.Spec{}); err != nil || created {
+			t.Errorf("created again: %v, %v", created, err)
+		}
+	})
+}
+
+func TestUnknown(t *testing.T) {
+	s := newStore(t, redistest.Shared(t).Client(t), transcript.Config{})
+	_, errInfo := s.Info(t.Context(), "x")
+	_, errPage := s.Page(t.Context(), "x", redisio.ID{}, 10)
+	_, errClaim := s.Claim(t.Context(), "x", "")
+	_, errAppend := s.Append(t.Context(), "x", 1, 1)
+	_, errFinish := s.Finish(t.Context(), "x", transcript.End{State: transcript.Stopped})
+	_, errPost := s.Post(t.Context(), "x", transcript.Post{})
+	for name, err := range map[string]error{"info": errInfo, "page": errPage, "claim": errClaim, "append": errAppend,
+		"finish": errFinish, "post": errPost, "delete": s.Delete(t.Context(), "x")} {
+		if !errors.Is(err, transcript.ErrUnknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var name *transcript.NameError
+	if _, _, err := s.Create(t.Context(), strings.Repeat("x", 600), transcript.Spec{}); !errors.As(err, &name) {
+		t.Errorf("a long name: %v", err)
+	}
+}
+
+// A later attempt fences the earlier one, and knows how far that has come.
+func TestAttempts(t *testing.T) {
+	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, transcript.Config{MaxAttempts: 3})
+		old := reply(t, s, "a")
+		add(t, s, "a", &old, values("one", "two")...)
+		c := claim(t, s, "a")
+		if c.Attempt != 2 || c.Next != 3 || c.Values != 2 || string(c.Last) != "two" {
+			t.Errorf("%+v", c)
+		}
+		if _, err := s.Append(t.Context(), "a", old.Attempt, old.Next, values("zombie")...); !errors.Is(
+			err, transcript.ErrFenced) {
+			t.Errorf("the first attempt: %v", err)
+		}
+		add(t, s, "a", &c, append([]transcript.Op{transcript.Reset()}, values("ONE")...)...)
+		want(t, show(t, s, "a", redisio.ID{}), "3:reset 4:ONE")
+		if c = claim(t, s, "a"); c.Values != 1 || string(c.Last) != "ONE" {
+			t.Errorf("%+v", c)
+		}
+		if _, err := s.Append(t.Context(), "a", c.Attempt, c.Next+1, values("far")...); !errors.Is(
+			err, transcript.ErrBehind) {
+			t.Errorf("after a loss: %v", err)
+		}
+		if _, err := s.Claim(t.Context(), "a", ""); !errors.Is(err, transcript.ErrExhausted) {
+			t.Errorf("the fourth attempt: %v", err)
+		}
+		want(t, show(t, s, "a", redisio.ID{Ms: c.Base.Ms, Seq: 4}), "end(failed)")
+	})
+}
+
+func TestTrim(t *testing.T) {
+	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, transcript.Config{MaxLen: 3, MaxBytes: 10, MaxPart: 8})
+		c := reply(t, s, "a")
+		add(t, s, "a", &c, values("a", "b", "c", "d", "e")...)
+		want(t, show(t, s, "a", redisio.ID{}), "3:c 4:d 5:e")
+		add(t, s, "a", &c, values("12345678")...)
+		want(t, show(t, s, "a", redisio.ID{}), "4:d 5:e 6:12345678")
+		add(t, s, "a", &c, values("x")...)
+		want(t, show(t, s, "a", redisio.ID{}), "5:e 6:12345678 7:x")
+		add(t, s, "a", &c, values("ABCDEFGH")...)
+		want(t, show(t, s, "a", redisio.ID{}), "7:x 8:ABCDEFGH")
+		var large *transcript.TooLargeError
+		if _, err := s.Append(t.Context(), "a", c.Attempt, c.Next, values("123456789")...); !errors.As(err, &large) {
+			t.Errorf("an oversized part: %v", err)
+		}
+		info, err := s.Info(t.Context(), "a")
+		if err != nil || info.First.Seq != 7 || info.Values != 8 {
+			t.Errorf("%+v, %v", info, err)
+		}
+		many := make([]string, 2500) // more than a script takes at once
+		for i := range many {
+			many[i] = fmt.Sprint(i)
+		}
+		add(t, s, "a", &c, values(many...)...)
+		want(t, show(t, s, "a", redisio.ID{}), "2507:2498 2508:2499")
+	})
+}
+
+// A lost reply leads to no second copy, no hole and no wrong error.
+func TestLostReplies(t *testing.T) {
+	t.Parallel()
+	p := rig.NewProxy(t, redistest.Shared(t).Addr())
+	s := newStore(t, p.Client(t), transcript.Config{})
+	c := reply(t, s, "a")
+	add(t, s, "a", &c, values("one")...)
+	p.LoseReplies("evalsha", 1)
+	add(t, s, "a", &c, values("two")...)
+	p.LoseReplies("evalsha", 1)
+	add(t, s, "a", &c, transcript.Reset(), transcript.Value([]byte("three")))
+	want(t, show(t, s, "a", redisio.ID{}), "3:reset 4:three")
+	if _, _, err := s.Create(t.Context(), "log", transcript.Spec{Kind: transcript.Log, ContentType: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"a", "b"} {
+		if text == "b" {
+			p.LoseReplies("evalsha", 1)
+		}
+		if got, err := s.Post(t.Context(), "log", transcript.Post{Values: [][]byte{[]byte(text)}, ContentType: "t"}); err != nil ||
+			got.Verdict != transcript.Accepted {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	want(t, show(t, s, "log", redisio.ID{}), "1:a 2:b")
+	if p.Lost() != 3 {
+		t.Errorf("%d replies were lost", p.Lost())
+	}
+}
+
+// Nothing is kept for ever.
+func TestLife(t *testing.T) {
+	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, transcript.Config{TTL: time.Hour, Keep: time.Minute})
+		c := reply(t, s, "a")
+		add(t, s, "a", &c, values("x")...)
+		life := func(what string, lo, hi time.Duration) {
+			t.Helper()
+			keys, err := rdb.Keys(t.Context(), s.Config().Prefix+"*").Result()
+			if err != nil || len(keys) < 2 {
+				t.Fatalf("%v, %v", keys, err)
+			}
+			for _, key := range keys {
+				ttl := rdb.PTTL(t.Context(), key).Val()
+				if strings.HasSuffix(key, ":a") && (ttl < lo || ttl > hi) || ttl <= 0 {
+					t.Errorf("%s: %s lives for %v", what, key, ttl)
+				}
+			}
+		}
+		life("open", 59*time.Minute, time.Hour)
+		if was, err := s.Finish(t.Context(), "a", transcript.End{State: transcript.Stopped}); err != nil ||
+			was != transcript.Open {
+			t.Errorf("%v, %v", was, err)
+		}
+		life("ended", 50*time.Second, time.Minute)
+		want(t, show(t, s, "a", redisio.ID{}), "1:x end(stopped)")
+		if ids, err := s.Recent(t.Context(), 10); err != nil || len(ids) != 1 || ids[0] != "a" {
+			t.Errorf("%q, %v", ids, err)
+		}
+		if err := s.Delete(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+		if n := rdb.Exists(t.Context(), s.StreamKey("a")).Val(); n != 0 {
+			t.Error("deleted, but still there")
+		}
+		stops := rdb.XRange(t.Context(), s.StopsKey(), "-", "+").Val()
+		if len(stops) != 2 || stops[0].Values["data"] != "a" {
+			t.Errorf("told %v", stops)
+		}
+	})
+}
+
+// Of many writers that claim at the same time only one can write, and no value is lost or doubled.
+func TestRace(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, redistest.Shared(t).Client(t), transcript.Config{MaxAttempts: 1000})
+	if _, _, err := s.Create(t.Context(), "a", transcript.Spec{}); err != nil {
+		t.Fatal(err)
+	}
+	const total = 100
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for {
+				c, err := s.Claim(t.Context(), "a", "t")
+				if ended := (*transcript.EndedError)(nil); errors.As(err, &ended) {
+					return
+				} else if err != nil {
+					t.Error(err)
+					return
+				}
+				for n := c.Values; err == nil && n < total; n++ {
+					c.Next, err = s.Append(t.Context(), "a", c.Attempt, c.Next, values(fmt.Sprint(n))...)
+				}
+				if err == nil {
+					_, err = s.Append(t.Context(), "a", c.Attempt, c.Next,
+						transcript.Ending(transcript.End{State: transcript.Done}))
+				}
+				if err != nil && !errors.Is(err, transcript.ErrFenced) {
+					if ended := (*transcript.EndedError)(nil); !errors.As(err, &ended) {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	page, err := s.Page(t.Context(), "a", redisio.ID{}, 1000)
+	if err != nil || len(page.Entries) != total+1 || !page.UpToDate {
+		t.Fatalf("%d entries, %v", len(page.Entries), err)
+	}
+	for i, e := range page.Entries[:total] {
+		if string(e.Data) != fmt.Sprint(i) {
+			t.Fatalf("value %d is %q", i, e.Data)
+		}
+	}
+}
+
+// On a server with ACLs, the rights of Access suffice.
+func TestAccess(t *testing.T) {
+	root := redistest.Shared(t).Client(t)
+	prefix := "{" + redistest.Key(t) + "}:durable"
+	cfg := transcript.Config{Prefix: prefix}
+	name := strings.NewReplacer("{", "", "}", "").Replace(redistest.Key(t))
+	if err := root.ACLSetUser(t.Context(), name, append(cfg.Access().Rules(), "on", ">pw")...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	o := *root.Options()
+	o.Username, o.Password = name, "pw"
+	rdb := redis.NewClient(&o)
+	t.Cleanup(func() { rdb.Close(); root.Do(t.Context(), "acl", "deluser", name) })
+	s, err := transcript.New(rdb, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := reply(t, s, "a")
+	add(t, s, "a", &c, values("x")...)
+	c = claim(t, s, "a")
+	add(t, s, "a", &c, transcript.Reset())
+	if _, _, err := s.Create(t.Context(), "log", transcript.Spec{Kind: transcript.Log, Values: [][]byte{{1}},
+		Expires: time.Now().Add(time.Hour)}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Post(t.Context(), "log", transcript.Post{Values: [][]byte{{1}}, Producer: "p", Close: true}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Finish(t.Context(), "a", transcript.End{State: transcript.Stopped}); err != nil {
+		t.Error(err)
+	}
+	want(t, show(t, s, "a", redisio.ID{}), "2:reset end(stopped)")
+	if _, err := s.Recent(t.Context(), 3); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(s.Touch(t.Context(), "log"), s.Delete(t.Context(), "a")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	if _, err := transcript.New(nil, transcript.Config{MaxLen: -1, TTL: 1}); strings.Count(err.Error(), "\n") != 3 {
+		t.Errorf("%v", err)
+	}
+	if err := (transcript.Config{Prefix: "untagged"}).Validate(); err == nil {
+		t.Error("a prefix without a hash tag is accepted")
+	}
+}
