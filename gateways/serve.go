@@ -33,12 +33,13 @@ func (s *Service) Serve(
 	if s.foreign(&m.Value) {
 		return out, false, nil
 	}
-	if _, found := s.handlers[m.Value.Type]; !found {
+	known, found := s.handlers[m.Value.Type]
+	if !found {
 		if handed, err := s.handOn(ctx, &m.Value, meta); handed || err != nil {
 			return out, false, err
 		}
 	}
-	h := newHandling(ctx, s.deadline(now, meta.Deadline, m.Value.window > 0))
+	h := newHandling(ctx, s.deadline(now, meta.Deadline, m.Value.window > 0 || known.long))
 	h.request, h.headers, h.began = m.Value, m.Value.Headers, now
 	r := &h.request
 	if r.window > 0 {
@@ -160,9 +161,9 @@ func (s *Service) emit(m flow.Message[Request], answer Response) (flow.Message[R
 }
 
 // deadline returns the earlier of the caller's and the service's deadline; zero means no deadline.
-func (s *Service) deadline(now, caller time.Time, streamed bool) time.Time {
+func (s *Service) deadline(now, caller time.Time, long bool) time.Time {
 	until := caller
-	if s.cfg.Timeout > 0 && !streamed {
+	if s.cfg.Timeout > 0 && !long {
 		if own := now.Add(s.cfg.Timeout); until.IsZero() || own.Before(until) {
 			until = own
 		}

@@ -40,7 +40,7 @@ type ServiceConfig struct {
 	// Workers, else to four per worker, at least 16.
 	MaxInFlight int
 	// Timeout limits each handler call, in addition to the caller's deadline. Defaults to 30 s.
-	// Negative disables it. Streamed replies have only the caller's deadline.
+	// Negative disables it. Streamed replies and HandleLong have only the caller's deadline.
 	Timeout time.Duration
 	// Answers is how many replies are kept for repeated requests, such as after a write with an
 	// unknown outcome. A repeated request is answered with the kept reply and not handled again.
@@ -123,6 +123,7 @@ type Service struct {
 type handler struct {
 	unary  Handler
 	stream streamHandler
+	long   bool // ServiceConfig.Timeout does not apply
 }
 
 // Handler answers a request. Middleware wraps it.
@@ -236,6 +237,10 @@ func (s *Service) Use(m ...Middleware) {
 // HandleFunc registers a handler of bytes for a type of request; see Handle for values. Call it
 // before the service runs.
 func (s *Service) HandleFunc(typ string, h Handler) { s.register(typ, handler{unary: h}) }
+
+// HandleLong is HandleFunc for work that takes long: ServiceConfig.Timeout does not limit the
+// handler, only the caller's deadline does.
+func (s *Service) HandleLong(typ string, h Handler) { s.register(typ, handler{unary: h, long: true}) }
 
 func (s *Service) register(typ string, h handler) {
 	if s.fixed("a handler") {

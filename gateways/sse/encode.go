@@ -45,6 +45,12 @@ func frameOf(event func(*redisio.Entry) (Event, error)) func(*redisio.Entry) ([]
 	}
 }
 
+// AppendEvent appends an event to a response of type text/event-stream. Invalid UTF-8 in the data is
+// replaced. Neither id nor typ may contain a line break.
+func AppendEvent(dst []byte, id, typ string, data []byte) []byte {
+	return appendEvent(dst, id, typ, data)
+}
+
 // appendEvent appends an event. id and typ have no line breaks in them.
 //
 // Any line break in the data that browsers know starts another data line. So the data cannot
