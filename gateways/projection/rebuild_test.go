@@ -92,7 +92,7 @@ func TestSwitch(t *testing.T) {
 	}
 	var behind *BehindError
 	if err := p.Switch(ctx); !errors.As(err, &behind) || behind.Behind != 150 || !errors.Is(err, ErrBehind) {
-		t.Errorf("nobody computes it: %v", err)
+		t.Errorf("no process computes it: %v", err)
 	}
 	now, err := p.Progress(ctx)
 	if err != nil || now.Next == nil || now.Next.Share() != 0 || now.Live.Share() != 1 {

@@ -10,7 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Whatever the names and the bytes are, events are read as they were written, or refused.
+// Events with any names and bytes are read as they were written, or refused.
 func FuzzAppend(f *testing.F) {
 	rdb := redistest.Shared(f).Client(f)
 	s, err := New(rdb, Config[[]byte]{Name: redistest.Key(f), Partitions: 3, MaxEvent: 10_000})

@@ -113,7 +113,7 @@ func (tx *Tx) ZRem(name, member string) {
 	tx.row(name, "zset", len(member)).fields[member] = change{del: true}
 }
 
-// Del deletes a hash, a list or a sorted set. Later changes begin anew.
+// Del deletes a hash, a list or a sorted set. Later changes apply to an empty key.
 func (tx *Tx) Del(name string) {
 	tx.size += len(name) + 16
 	tx.rows[name] = &row{cleared: true, fields: make(map[string]change)}
