@@ -11,12 +11,12 @@ import (
 	"github.com/streamerson/streamerson-go/operators/state"
 )
 
-// pairSum is the last value and the sum of all.
-type pairSum struct{ v, sum int }
+// pairSum is the last value and the sum of all. Each further type of message takes long to compile.
+type pairSum = operators.Pair[int, int]
 
 func scanned(in ints, f func(int) error, opts ...flow.StageOption) flow.Source[pairSum] {
 	return operators.Scan(in, pairSum{}, func(_ context.Context, p pairSum, v int) (pairSum, error) {
-		return pairSum{v, p.sum + v}, f(v)
+		return pairSum{First: v, Second: p.Second + v}, f(v)
 	}, opts...)
 }
 
@@ -53,7 +53,7 @@ func tens(v int) int { return min(v/10, 1) }
 // stateContracts are those of operators with a state in memory.
 var stateContracts = []contract{
 	promises("Scan", "",
-		flowtest.Traits[pairSum]{Of: func(p pairSum) []int { return []int{p.v} }, Failing: scanned},
+		flowtest.Traits[pairSum]{Of: func(p pairSum) []int { return []int{p.First} }, Failing: scanned},
 		func(in ints) flow.Source[pairSum] { return scanned(in, good) }),
 	promises("Fold", "", flowtest.Traits[int]{Failing: folded, Check: func(acked, out []int) error {
 		if len(out) == 0 { // the sink refused the sum, or there was a stop

@@ -30,15 +30,15 @@ func windowSums(variant string, w window.Windows) contract {
 }
 
 // couple is a pair of a join; a value that is missing is -1.
-type couple [2]int
+type couple = operators.Pair[int, int]
 
 func coupled(_ context.Context, l, r *int) (couple, error) {
-	c := couple{-1, -1}
+	c := couple{First: -1, Second: -1}
 	if l != nil {
-		c[0] = *l
+		c.First = *l
 	}
 	if r != nil {
-		c[1] = *r
+		c.Second = *r
 	}
 	return c, nil
 }
@@ -51,7 +51,7 @@ var windowContracts = []contract{
 	wired("JoinWithin", "", flowtest.Traits[couple]{
 		Order: flowtest.AnyOrder, Holds: 60, Joined: true, Leaves: true,
 		Of: func(c couple) (in []int) {
-			for _, v := range c {
+			for _, v := range []int{c.First, c.Second} {
 				if v >= 0 {
 					in = append(in, v)
 				}

@@ -187,17 +187,14 @@ func ExampleSplit() {
 
 // Each shard counts words. All occurrences of a word are sent to the same shard.
 func ExampleByKey() {
-	type count struct {
-		word string
-		n    int
-	}
+	type count = operators.Pair[string, int] // a word, and how often it came
 	words := source.Of("a", "b", "a", "c", "a")
 	counts := operators.ByKey(words, 4, func(w string) string { return w },
 		func(shard flow.Source[string]) flow.Source[count] {
 			have := make(map[string]int)
 			return operators.Map(shard, func(_ context.Context, w string) (count, error) {
 				have[w]++
-				return count{w, have[w]}, nil
+				return count{First: w, Second: have[w]}, nil
 			})
 		})
 	exec(flow.To(counts, sink.Func(printed[count])))

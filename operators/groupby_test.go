@@ -130,16 +130,16 @@ func TestGroupBy_Settlement(t *testing.T) {
 		}
 	})
 	virtual(t, "bad keys", func(t *testing.T) {
-		in := newFeed(1, math.NaN(), -1)
-		key := func(v float64) float64 {
-			if v < 0 {
+		in, keys := numbers(3), []float64{1, math.NaN(), -1}
+		key := func(i int) float64 {
+			if keys[i] < 0 {
 				panic(errBoom)
 			}
-			return v
+			return keys[i]
 		}
-		same := func(of flow.Source[float64]) flow.Source[float64] { return of }
+		same := func(of ints) ints { return of }
 		out := operators.GroupBy(in.source(), key, 10, time.Hour, same, flow.OnFault(flow.DeadLetter))
-		run(t, flow.To(out, discard[float64]()))
+		run(t, flow.To(out, discard[int]()))
 		in.outcomes(t, map[int]flow.Outcome{1: flow.Dead, 2: flow.Dead})
 	})
 }

@@ -97,10 +97,7 @@ func TestDelay(t *testing.T) {
 }
 
 func TestDebounce(t *testing.T) {
-	type ev struct {
-		Key string
-		N   int
-	}
+	type ev = event
 	key := func(e ev) string { return e.Key }
 	virtual(t, "the last value of each key", func(t *testing.T) {
 		in, out := newFeed(ev{"a", 1}, ev{"a", 2}, ev{"b", 1}, ev{"a", 3}), &box[ev]{}
@@ -144,14 +141,15 @@ func TestDebounce(t *testing.T) {
 		out.want(t, ev{"b", 1}, ev{"a", 2}, ev{"c", 1})
 	})
 	virtual(t, "keys that cannot be found again", func(t *testing.T) {
-		in, out := newFeed[any](1, math.NaN(), []int{1}, "panic", "x"), &box[any]{}
-		run(t, flow.To(operators.Debounce(in.source(), 5, second, 0, func(v any) any {
-			if v == any("panic") {
+		keys := []any{1, math.NaN(), []int{1}, "panic", "x"}
+		in, out := numbers(len(keys)), &box[int]{}
+		run(t, flow.To(operators.Debounce(in.source(), 5, second, 0, func(i int) any {
+			if keys[i] == any("panic") {
 				panic(errBoom)
 			}
-			return v
+			return keys[i]
 		}, flow.OnFault(flow.DeadLetter)), out.sink()))
-		out.want(t, 1, "x")
+		out.want(t, 0, 4)
 		in.outcomes(t, map[int]flow.Outcome{1: flow.Dead, 2: flow.Dead, 3: flow.Dead})
 	})
 }

@@ -62,11 +62,8 @@ func ExampleNewBroadcastHub() {
 }
 
 func ExampleNewPartitionHub() {
-	type order struct {
-		Customer string
-		Item     string
-	}
-	hub := operators.NewPartitionHub(16, func(o order) string { return o.Customer })
+	type order struct{ customer, item string }
+	hub := operators.NewPartitionHub(16, func(o order) string { return o.customer })
 	ctx, leave := context.WithCancel(context.Background())
 	defer leave()
 	counts := make([]map[string]int, 2) // of each worker: orders by customer
@@ -76,7 +73,7 @@ func ExampleNewPartitionHub() {
 		counts[i] = make(map[string]int)
 		workers.Go(func() {
 			runs(flow.To(orders, sink.Func(func(_ context.Context, o order) error {
-				counts[i][o.Customer]++
+				counts[i][o.customer]++
 				return nil
 			})))
 		})

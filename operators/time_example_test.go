@@ -63,13 +63,11 @@ func ExampleDelay() {
 }
 
 func ExampleDebounce() {
-	type reading struct {
-		sensor string
-		value  int
-	}
-	readings := source.Of(reading{"a", 1}, reading{"a", 2}, reading{"b", 7}, reading{"a", 3})
+	type reading = operators.Pair[string, int] // a sensor, and its value
+	read := func(sensor string, v int) reading { return reading{First: sensor, Second: v} }
+	readings := source.Of(read("a", 1), read("a", 2), read("b", 7), read("a", 3))
 	settled := operators.Debounce(readings, 1000, 50*time.Millisecond, time.Second,
-		func(r reading) string { return r.sensor })
+		func(r reading) string { return r.First })
 	exec(flow.To(settled, sink.Func(printed[reading])))
 	// Output:
 	// {b 7}
