@@ -12,8 +12,8 @@ import (
 // that takes: a Watchdog for NoFirst on the side limits it. If in has been read anyway, because another
 // stage reads the same source or this stage was restarted, its messages wait for a value of the side,
 // as many as its edge and its credits admit, and then in stops reading. When the side ends without a
-// value, they go back to their source, or are dropped if it cannot deliver them again. If f returns
-// an error or panics, the fault policy decides on the message of in.
+// value, they go back to their source, or are dropped if it cannot deliver them again or still reads for
+// another stage. If f returns an error or panics, the fault policy decides on the message of in.
 //
 //	in    --1-----2--3-----4--|
 //	side  -----a--------b-----|
