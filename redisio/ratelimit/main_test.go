@@ -10,5 +10,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(memberURL); url != "" {
+		os.Exit(member(url))
+	}
 	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/redisio/dedupe"
+	"github.com/streamerson/streamerson-go/redisio/ratelimit"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/schedule"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -37,8 +38,8 @@ var aclCommand = command{
 		"  -hub HUBS        appends the messages of sockets, reads and appends the messages for them, and stores\n" +
 		"                   the secret of the sessions. A hub with Calls also needs -client with their topic.\n" +
 		"                   Its workers need -read {hub}:in -group workers -write {hub}:out -max-len -max-bytes.\n\n" +
-		"-service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect, -top and -repair\n" +
-		"accept several names, separated by commas; the other flags apply to all of them. Readers warn of a\n" +
+		"-service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -limit, -inspect, -top and\n" +
+		"-repair accept several names, separated by commas; the other flags apply to all of them. Readers warn of a\n" +
 		"server that evicts streams if they may use INFO, which this command does not grant.",
 	examples: []string{
 		"acl -user billing -read orders -group billing -write invoices | redis-cli",
@@ -48,6 +49,7 @@ var aclCommand = command{
 		"acl -user pricing -service orders",
 		"acl -user shop -client orders,stock",
 		"acl -user web -hub chat -client orders",
+		"acl -user geo -read places -group geo -limit limits:geocoder",
 		"acl -user oncall -inspect 'orders*' -repair 'orders*'",
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
@@ -77,6 +79,7 @@ var (
 		{"write", "`STREAMS` to write to"},
 		{"ticks", "`STREAMS` to which a clock writes ticks"},
 		{"dedupe", "`PREFIXES` of dedupe stores"},
+		{"limit", "`KEYS` of the limits that the program shares with others (redisio/ratelimit)"},
 		{"inspect", "`PATTERNS` of streams that the user may inspect with this program"},
 		{"top", "`APPS` that the user may watch with top: Config.App of gateways/inspect"},
 		{"repair", "`PATTERNS` of streams that the user may repair with this program"},
@@ -121,7 +124,7 @@ func (a aclFlags) print(c *call) error {
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
 			"no rights: give -service, -client, -hub, -read, -tail, -range, -write, " +
-				"-ticks, -dedupe, -inspect, -top or -repair",
+				"-ticks, -dedupe, -limit, -inspect, -top or -repair",
 		)
 	}
 	if a.on("cluster") {
@@ -183,6 +186,9 @@ func (a aclFlags) access() (all redisio.Access, err error) {
 	}
 	for _, prefix := range a.names("dedupe") {
 		all = all.And(dedupe.Config{Prefix: prefix}.Access())
+	}
+	for _, key := range a.names("limit") {
+		all = all.And(ratelimit.Config{Key: key}.Access())
 	}
 	if a.text("inspect") != "" || a.text("repair") != "" {
 		all = all.And(admin.AccessToInspect(a.names("inspect")...))

@@ -4,8 +4,12 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/ratelimit"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
@@ -39,7 +43,7 @@ func TestACLOfAProgram(t *testing.T) {
 		t,
 		"program",
 		"acl -read KEY -group g -write KEY:out -max-len -dedupe-window -later -tail KEY:news -dedupe KEY:seen "+
-			"-ticks KEY:ticks -range KEY:old",
+			"-ticks KEY:ticks -range KEY:old -limit KEY:limit",
 	)
 	rdb, err := redisio.Connect(t.Context(), url, redisio.ConnectOptions{})
 	if err != nil {
@@ -79,6 +83,20 @@ func TestACLOfAProgram(t *testing.T) {
 	if err := w.Write(t.Context(), []redisio.Outgoing{out, out}, results); err != nil || results[0].Duplicate ||
 		!results[1].Duplicate {
 		t.Error(err, results)
+	}
+	limit, err := ratelimit.New(rdb, ratelimit.Config{Key: s.key + ":limit", Most: 3, Per: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, wait, err := limit.Take(t.Context(), 5); got != 3 || wait <= 0 || err != nil {
+		t.Errorf("got %d of 5 units of a limit of 3, and %v to wait: %v", got, wait, err)
+	}
+	other, err := ratelimit.New(rdb, ratelimit.Config{Key: s.key + ":other", Most: 3, Per: time.Hour, Patience: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := other.Take(t.Context(), 1); !redis.HasErrorPrefix(err, "NOPERM") {
+		t.Errorf("of another limit: %v", err)
 	}
 	if err := rdb.Get(t.Context(), "another key").Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("of another key: %v", err)
