@@ -54,7 +54,7 @@ var floors = map[string][][]string{
 		{"ws", "sse", "jobs"},
 		{"parts", "scale", "durable"},
 		{"ws", "sse"},
-		{"web", "events"},
+		{"web", "events", "scatter"},
 		{"internal/problem"},
 		{""},
 		{"internal/plan", "internal/outbox", "internal/relay"},
