@@ -10,6 +10,7 @@
 //	go run ./examples/analytics            # windows of event time, drawn live
 //	go run ./examples/ledger               # accounts by event sourcing; a projection is rebuilt while it serves
 //	go run ./examples/answers              # long answers that go on after a reload or a kill
+//	go run ./examples/sort                 # sorts a file by several processes
 //	go run ./examples/wordcount            # counts words; needs nothing installed
 //	go run ./examples/read                 # prints a stream as it grows
 //	go run ./examples/pipe big.txt         # writes a file to a stream

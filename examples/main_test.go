@@ -42,7 +42,8 @@ var built = sync.OnceValues(func() (string, error) {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe", "./hello", "./crud", "./notify",
-		"./billing", "./chat", "./game", "./analytics", "./answers", "./ledger")...).
+		"./billing", "./chat", "./game", "./analytics", "./answers", "./ledger",
+		"./sort")...).
 		CombinedOutput()
 	if err != nil {
 		return dir, fmt.Errorf("go build: %w\n%s", err, out)

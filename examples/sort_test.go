@@ -1,0 +1,176 @@
+package examples
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+const rightOrder = "the output is in order, and has the lines of the input"
+
+// sortedFile sorts text by the example, and compares the result to that of a plain sort.
+func sortedFile(t *testing.T, env []string, text string, args ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, env, nil, "sort", append([]string{"-in", in, "-out", out, "-check"}, args...)...)
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	want(t, p.stdout.text(), rightOrder, "flowchart", "MB/s", "merge")
+	got, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n")+"\n", "\n")
+	lines = lines[:len(lines)-1]
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[:len(a)-1], b[:len(b)-1]) })
+	if text == "" {
+		lines = nil
+	}
+	if string(got) != strings.Join(lines, "") {
+		t.Errorf("%d bytes, which differ from a plain sort", len(got))
+	}
+	if left, err := os.ReadDir(p.tmp); err != nil || len(left) > 0 {
+		t.Errorf("it left %v in the folder for temporary files, %v", left, err)
+	}
+}
+
+func TestSort(t *testing.T) {
+	t.Parallel()
+	alice, _ := bundled(t)
+	for name, text := range map[string]string{
+		"a text":        alice,
+		"equal lines":   strings.Repeat("the same\n", 3000),
+		"bytes, no end": "b\x00\xff\n\n\xfe\na\r\n\nz" + strings.Repeat("x", 5000) + "\na b",
+		"one line":      "alone",
+		"nothing":       "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sortedFile(t, shared(t), text, "-chunk", "2KB", "-workers", "2", "-ranges", "3")
+		})
+	}
+}
+
+var workerPattern = regexp.MustCompile(`worker \d has pid (\d+)`)
+
+// One worker is killed while it partitions and sorts. The result is right, and nothing is left.
+func TestSortKilledWorker(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rdb := server.Client(t)
+	name, ctx := redistest.Key(t), context.Background()
+	dir := t.TempDir()
+	p := start(
+		t,
+		[]string{"REDIS_URL=" + server.URL()},
+		nil,
+		"sort",
+		"-size",
+		"16MB",
+		"-chunk",
+		"128KB",
+		"-ranges",
+		"4",
+		"-lease",
+		"1s",
+		"-name",
+		name,
+		"-dir",
+		dir,
+		"-check",
+	)
+	runs := func() int {
+		all, err := filepath.Glob(filepath.Join(dir, "range-*", "*.run"))
+		if err != nil {
+			t.Error(err)
+		}
+		return len(all)
+	}
+	redistest.Soon(t, "blocks are sorted", func() bool { return runs() >= 20 })
+	pids := workerPattern.FindAllStringSubmatch(p.stderr.text(), -1)
+	if len(pids) != 3 {
+		t.Fatalf("workers %v", pids)
+	}
+	if err := syscall.Kill(number(t, pids[1][1]), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	atKill := runs()
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	want(t, p.stdout.text(), rightOrder)
+	want(t, p.stderr.text(), "worker 2 has ended")
+	if total := runs(); atKill >= total {
+		t.Errorf("%d of %d blocks were sorted when the worker was killed: the test shows nothing", atKill, total)
+	}
+	for _, key := range rdb.Keys(ctx, "*").Val() {
+		if ttl := rdb.PTTL(ctx, key).Val(); ttl <= 0 {
+			t.Errorf("%s does not expire", key)
+		}
+	}
+}
+
+// Ctrl-C ends all processes, without an error, and deletes the temporary files.
+func TestSortInterrupted(t *testing.T) {
+	t.Parallel()
+	p := start(t, shared(t), nil, "sort", "-size", "64MB", "-chunk", "256KB")
+	redistest.Soon(t, "it partitions", func() bool {
+		all, _ := filepath.Glob(filepath.Join(p.tmp, "sort-*", "range-*", "*.run"))
+		return len(all) > 0
+	})
+	p.signal(t, syscall.SIGINT)
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	for _, pid := range workerPattern.FindAllStringSubmatch(p.stderr.text(), -1) {
+		if err := syscall.Kill(number(t, pid[1]), 0); err == nil {
+			t.Errorf("worker %s still runs", pid[1])
+		}
+	}
+	if left, err := os.ReadDir(p.tmp); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+}
+
+func TestSortMistakes(t *testing.T) {
+	t.Parallel()
+	for args, says := range map[string]string{
+		"-size 0":      "at least 1 byte",
+		"-size many":   "500KB or 1GB",
+		"-role worker": "set REDIS_URL, -name and -dir",
+		"-workers 0":   "give 1 to 100",
+	} {
+		p := start(t, withPath(), nil, "sort", strings.Fields(args)...)
+		if code := p.wait(t); code != 2 {
+			t.Errorf("%s: exit status %d", args, code)
+		}
+		want(t, p.stderr.text(), says)
+	}
+	missing := start(t, shared(t), nil, "sort", "-in", filepath.Join(t.TempDir(), "missing"))
+	if code := missing.wait(t); code != 1 {
+		t.Errorf("a missing file: exit status %d", code)
+	}
+	long := filepath.Join(t.TempDir(), "long")
+	if err := os.WriteFile(long, bytes.Repeat([]byte("x"), 300<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, shared(t), nil, "sort", "-in", long)
+	if code := p.wait(t); code != 1 {
+		t.Errorf("a line that is too long: exit status %d", code)
+	}
+	want(t, p.stderr.text(), fmt.Sprint("more than 256 KiB"))
+}
