@@ -121,7 +121,10 @@ func ExampleStream_end() {
 		fmt.Println(err)
 		return
 	}
-	load := flow.New("load", flow.To(source.Of("one", "two"), sink.Stream(rdb, sink.StreamConfig[string]{Key: "chunks"})))
+	load := flow.New(
+		"load",
+		flow.To(source.Of("one", "two"), sink.Stream(rdb, sink.StreamConfig[string]{Key: "chunks"})),
+	)
 	if err := load.Run(ctx); err != nil {
 		fmt.Println(err)
 		return

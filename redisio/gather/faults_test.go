@@ -49,7 +49,8 @@ func TestGatherChaos(t *testing.T) {
 					for i := range n {
 						data = append(data, fmt.Append(nil, id, " ", sent+i))
 					}
-					if sent, err = s.Send(rig.Ctx(t), id, sent, "", data...); err != nil && !errors.Is(err, gather.ErrOver) {
+					if sent, err = s.Send(rig.Ctx(t), id, sent, "", data...); err != nil &&
+						!errors.Is(err, gather.ErrOver) {
 						t.Error(err)
 						return
 					}
