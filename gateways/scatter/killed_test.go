@@ -100,7 +100,7 @@ func TestKilledAtRandom(t *testing.T) {
 		seed, _ = strconv.ParseUint(v, 10, 64)
 	}
 	t.Logf("SCATTER_SEED=%d", seed)
-	const orders, parts, kills = 20, 10, 5
+	const orders, parts, kills = 20, 10, 3
 	s := newStand(t, config{})
 	var calls atomic.Int64
 	steps := make(chan struct{}, orders*parts*kills*4)
@@ -121,11 +121,13 @@ func TestKilledAtRandom(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			for range 1 + rng.IntN(15) {
+			for n := 1 + rng.IntN(15); n > 0; n-- {
 				select {
 				case <-steps:
 				case <-time.After(2 * lease): // nothing is left to do
+					n = 0
 				case <-ctx.Done():
+					n = 0
 				}
 			}
 			m.die()
