@@ -7,6 +7,7 @@
 //	go run ./examples/chat                 # rooms in a browser, over WebSockets
 //	go run ./examples/game                 # a small arena for two windows and more
 //	go run ./examples/billing              # orders into a database by batches, and dead letters
+//	go run ./examples/jobs                 # thumbnails in the background, with live progress
 //	go run ./examples/analytics            # windows of event time, drawn live
 //	go run ./examples/ledger               # accounts by event sourcing; a projection is rebuilt while it serves
 //	go run ./examples/answers              # long answers that go on after a reload or a kill
