@@ -22,8 +22,10 @@ require (
 	github.com/chromedp/chromedp v0.23.0 // pages of the examples in a real browser
 	github.com/creack/pty v1.1.24 // streams top in a pseudo-terminal
 	github.com/google/go-cmp v0.7.0
+	github.com/graph-gophers/graphql-go v1.11.0 // examples/graphql: schema, execution, limits, subscriptions
 	github.com/rs/zerolog v1.35.1 // logs of the examples, for people; the library takes any *slog.Logger
 	github.com/tidwall/gjson v1.19.0 // gateways/scale: how KEDA reads its answer
+	github.com/vikstrous/dataloadgen v0.0.10 // examples/graphql: collects keys into batches
 	go.uber.org/goleak v1.3.0
 )
 

@@ -4,6 +4,7 @@
 //	go run ./examples/hello                # an HTTP API on a stream; needs nothing installed
 //	go run ./examples/crud                 # a REST resource, with a page to use it
 //	go run ./examples/notify               # an inbox, mail, push, webhooks and digests
+//	go run ./examples/graphql              # GraphQL answered by services, with live reviews
 //	go run ./examples/chat                 # rooms in a browser, over WebSockets
 //	go run ./examples/game                 # a small arena for two windows and more
 //	go run ./examples/billing              # orders into a database by batches, and dead letters

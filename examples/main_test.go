@@ -43,7 +43,7 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe", "./hello", "./crud", "./notify",
 		"./billing", "./chat", "./game", "./analytics", "./answers", "./ledger",
-		"./sort", "./jobs")...).
+		"./sort", "./jobs", "./graphql")...).
 		CombinedOutput()
 	if err != nil {
 		return dir, fmt.Errorf("go build: %w\n%s", err, out)
