@@ -26,7 +26,7 @@ type operator struct {
 // operatorCases measure what each operator costs per message, from a source in memory to a sink,
 // with acknowledgements. The difference to op-none is the operator's.
 func operatorCases() []Case {
-	all := slices.Concat(valueOperators(), routingOperators(), mergingOperators(), holdingOperators())
+	all := slices.Concat(valueOperators(), routingOperators(), mergingOperators(), holdingOperators(), timedOperators())
 	cases := make([]Case, len(all))
 	for i, o := range all {
 		cases[i] = o.measured()

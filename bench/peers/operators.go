@@ -39,12 +39,12 @@ var peers = map[string]peer{
 	},
 	"op-flat-map": {
 		func(src streams.Source) streams.Flow {
-			return src.Via(flow.NewFlatMap(func(v int) []int { return []int{v, plusOne(v)} }, 1))
+			return src.Via(flow.NewFlatMap(func(v int) []int { return []int{v, v} }, 1))
 		},
 		func(in tries) tries {
-			return rill.OrderedFlatMap(in, 1, func(v int) tries { return rill.FromSlice([]int{v, plusOne(v)}, nil) })
+			return rill.OrderedFlatMap(in, 1, func(v int) tries { return rill.FromSlice([]int{v, v}, nil) })
 		},
-		func(in ints) ints { return ro.FlatMap(func(v int) ints { return ro.Just(v, plusOne(v)) })(in) },
+		func(in ints) ints { return ro.FlatMap(func(v int) ints { return ro.Just(v, v) })(in) },
 	},
 	"op-fan-out": {goStreams: func(src streams.Source) streams.Flow { return flow.Merge(flow.FanOut(src, 2)...) }},
 	"op-balance": {goStreams: func(src streams.Source) streams.Flow { return flow.Merge(flow.RoundRobin(src, 2)...) }},
@@ -69,7 +69,7 @@ var peers = map[string]peer{
 
 // operatorOf returns the peers' implementations of an operator.
 func operatorOf(c bench.Case) (all []bench.Implementation) {
-	p, ok := peers[c.Name]
+	p, ok := peerOf(c.Name)
 	if !ok {
 		return nil
 	}
@@ -84,4 +84,14 @@ func operatorOf(c bench.Case) (all []bench.Implementation) {
 		all = append(all, bench.Implementation{Name: "ro", Slow: 4, About: "samber/ro", Run: roThrough(p.ro)})
 	}
 	return all
+}
+
+// peerOf returns the peers of a case.
+func peerOf(name string) (p peer, ok bool) {
+	for _, some := range []map[string]peer{peers, stateful, simple, several} {
+		if p, ok = some[name]; ok {
+			return p, true
+		}
+	}
+	return p, false
 }

@@ -73,7 +73,7 @@ func TestPeers(t *testing.T) {
 		})
 	}
 	for name, want := range map[string]int{
-		"watermill": 4, "rueidis": 8, "asynq": 3, "nats-micro": 4, "go-streams": 3, "rill": 3, "ro": 2,
+		"watermill": 4, "rueidis": 8, "asynq": 3, "nats-micro": 4, "go-streams": 16, "rill": 12, "ro": 19,
 	} {
 		if ran[name] != want {
 			t.Errorf("%s ran %d cases, want %d", name, ran[name], want)
