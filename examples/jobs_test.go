@@ -64,12 +64,12 @@ func TestJobsKilledWorker(t *testing.T) {
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
 	web := start(t, env, nil, "jobs", "-role", "web", "-addr", "localhost:0")
 	url := open(t, web)
-	flags := []string{"-role", "worker", "-pace", "30ms", "-lease", "1s", "-running", "4"}
-	doomed := start(t, env, nil, "jobs", flags...)
+	flags := []string{"-role", "worker", "-pace", "100ms", "-lease", "1s", "-running", "4"}
 	const n = 30
 	for i := range n {
 		makeThumbs(t, url, 1+i, i%10/9)
 	}
+	doomed := start(t, env, nil, "jobs", flags...)
 	redistest.Soon(t, "it is in the middle of its work", func() bool {
 		all := listJobs(t, url)
 		return inState(all, "done") > 0 && inState(all, "running") > 0
@@ -103,7 +103,7 @@ func TestJobsKilledWorker(t *testing.T) {
 func TestJobsInABrowser(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
-	p := start(t, env, nil, "jobs", "-addr", "localhost:0", "-pace", "150ms")
+	p := start(t, env, nil, "jobs", "-addr", "localhost:0", "-pace", "300ms")
 	url := open(t, p)
 	page := tab(t)
 	browse(t, page, chromedp.Navigate(url))
