@@ -14,9 +14,11 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/redisio/dedupe"
+	"github.com/streamerson/streamerson-go/redisio/eventstore"
 	"github.com/streamerson/streamerson-go/redisio/ratelimit"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/schedule"
+	views "github.com/streamerson/streamerson-go/redisio/view"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
@@ -38,7 +40,8 @@ var aclCommand = command{
 		"  -hub HUBS        appends the messages of sockets, reads and appends the messages for them, and stores\n" +
 		"                   the secret of the sessions. A hub with Calls also needs -client with their topic.\n" +
 		"                   Its workers need -read {hub}:in -group workers -write {hub}:out -max-len -max-bytes.\n\n" +
-		"-service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -limit, -inspect, -top and\n" +
+		"-store grants the rights to append to event stores, to load aggregates, and to compute and read views.\n\n" +
+		"-service, -client, -hub, -store, -read, -tail, -range, -write, -ticks, -dedupe, -limit, -inspect, -top and\n" +
 		"-repair accept several names, separated by commas; the other flags apply to all of them. Readers warn of a\n" +
 		"server that evicts streams if they may use INFO, which this command does not grant.",
 	examples: []string{
@@ -50,6 +53,7 @@ var aclCommand = command{
 		"acl -user shop -client orders,stock",
 		"acl -user web -hub chat -client orders",
 		"acl -user geo -read places -group geo -limit limits:geocoder",
+		"acl -user bank -store bank",
 		"acl -user oncall -inspect 'orders*' -repair 'orders*'",
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
@@ -71,6 +75,7 @@ var (
 		{"reply-topics", "other `TOPICS` with clients that -service answers (ReplyTopics)"},
 		{"client", "`TOPICS` of the services that the program calls"},
 		{"hub", "`HUBS` that the program serves"},
+		{"store", "event `STORES` (eventstore.Config.Name) and their views that the program uses"},
 		{"read", "`STREAMS` to read as a member of -group"},
 		{"group", "`NAME` of the consumer group of -read"},
 		{"dead", "`STREAM` for dead letters of -read and -service (default the stream's name plus :dead)"},
@@ -123,7 +128,7 @@ func (a aclFlags) print(c *call) error {
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
-			"no rights: give -service, -client, -hub, -read, -tail, -range, -write, " +
+			"no rights: give -service, -client, -hub, -store, -read, -tail, -range, -write, " +
 				"-ticks, -dedupe, -limit, -inspect, -top or -repair",
 		)
 	}
@@ -189,6 +194,14 @@ func (a aclFlags) access() (all redisio.Access, err error) {
 	}
 	for _, key := range a.names("limit") {
 		all = all.And(ratelimit.Config{Key: key}.Access())
+	}
+	for _, name := range a.names("store") {
+		cfg := eventstore.Config[string]{Name: name}
+		if err := cfg.Validate(); err != nil {
+			return all, usageError(err.Error())
+		}
+		all = all.And(cfg.Access(), views.Config{Space: name}.Access(),
+			redisio.Access{Commands: []string{"xinfo|stream", "xread"}}) // projections follow the logs
 	}
 	if a.text("inspect") != "" || a.text("repair") != "" {
 		all = all.And(admin.AccessToInspect(a.names("inspect")...))
