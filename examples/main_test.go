@@ -41,10 +41,14 @@ var built = sync.OnceValues(func() (string, error) {
 	if race {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe", "./hello", "./crud", "./notify",
-		"./billing", "./chat", "./game", "./analytics", "./answers", "./ledger",
-		"./sort", "./jobs", "./graphql")...).
-		CombinedOutput()
+	mains, err := filepath.Glob("*/main.go")
+	if err != nil {
+		return dir, err
+	}
+	for _, main := range mains {
+		args = append(args, "."+string(filepath.Separator)+filepath.Dir(main))
+	}
+	out, err := exec.Command("go", args...).CombinedOutput()
 	if err != nil {
 		return dir, fmt.Errorf("go build: %w\n%s", err, out)
 	}
