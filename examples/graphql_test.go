@@ -66,7 +66,8 @@ func gqlReview(book, text string, stars int) any {
 // addReviewTo adds a review.
 func addReviewTo(t *testing.T, url, book, text string) {
 	t.Helper()
-	if status, r := askGraphql(t, url, addReview, gqlReview(book, text, 4)); status != http.StatusOK || len(r.Errors) > 0 {
+	if status, r := askGraphql(t, url, addReview, gqlReview(book, text, 4)); status != http.StatusOK ||
+		len(r.Errors) > 0 {
 		t.Fatalf("add a review: %d, %+v", status, r)
 	}
 }
@@ -230,7 +231,8 @@ func TestGraphqlResumesElsewhere(t *testing.T) {
 			if got.Review == nil && got.Gap == nil {
 				continue // a heartbeat
 			}
-			if got.Gap != nil || got.Review.Text != fmt.Sprint(next) || got.Review.Book.Author.Name != "Virginia Woolf" {
+			if got.Gap != nil || got.Review.Text != fmt.Sprint(next) ||
+				got.Review.Book.Author.Name != "Virginia Woolf" {
 				t.Fatalf("got %+v, not %d", got, next)
 			}
 			next++

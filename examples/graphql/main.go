@@ -34,9 +34,13 @@ import (
 
 func main() {
 	line := cli.NewLine("localhost:3007", "service", "web")
-	cli.Parse("Graphql serves a small library by GraphQL: a page at http://localhost:3007/, and /graphql for queries,\n"+
-		"mutations and subscriptions. REDIS_URL names the Redis server; without it a private one is started.\n\n"+
-		"Usage: graphql [flags]\n", 0, line.Check)
+	cli.Parse(
+		"Graphql serves a small library by GraphQL: a page at http://localhost:3007/, and /graphql for queries,\n"+
+			"mutations and subscriptions. REDIS_URL names the Redis server; without it a private one is started.\n\n"+
+			"Usage: graphql [flags]\n",
+		0,
+		line.Check,
+	)
 	cli.Main("graphql", func(ctx context.Context, log *slog.Logger) error { return run(ctx, line, log) })
 }
 
