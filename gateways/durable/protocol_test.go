@@ -111,7 +111,8 @@ func TestProtocolClientWrites(t *testing.T) {
 	url := serveProtocol(t, s.Replies, durable.HTTPConfig{})
 	hear := node(t, "write", url("room/1"))
 	items := []any{map[string]any{"n": 1.0}, map[string]any{"n": 2.0}, map[string]any{"n": 3.0}}
-	if diff := cmp.Diff(map[string]any{"items": items, "type": "application/json", "closed": true}, hear()); diff != "" {
+	want := map[string]any{"items": items, "type": "application/json", "closed": true}
+	if diff := cmp.Diff(want, hear()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	hear()
@@ -152,7 +153,9 @@ func TestProtocolReplies(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	base, _, _ := strings.Cut(next, "_")
-	for _, offset := range []string{base + "_0000000000000000", base + "_0000000000000009", "0000000000000001_0000000000000001"} {
+	for _, offset := range []string{
+		base + "_0000000000000000", base + "_0000000000000009", "0000000000000001_0000000000000001",
+	} {
 		if got := fetch("GET", "?offset="+offset, ""); got.Status != http.StatusGone {
 			t.Errorf("from %s: %d %s", offset, got.Status, got.Body)
 		}

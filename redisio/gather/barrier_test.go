@@ -123,9 +123,10 @@ func TestEnd(t *testing.T) {
 	}
 	read := func(n int) (ids []string) {
 		t.Helper()
-		got, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{cfg.Key, ">"},
-			Count: int64(n), Block: -1}).
-			Result()
+		got, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
+			Group: "g", Consumer: "c", Streams: []string{cfg.Key, ">"},
+			Count: int64(n), Block: -1,
+		}).Result()
 		if err != nil || len(got[0].Messages) != n {
 			t.Fatal(got, err)
 		}

@@ -241,8 +241,8 @@ func TestLostReplies(t *testing.T) {
 		if text == "b" {
 			p.LoseReplies("evalsha", 1)
 		}
-		if got, err := s.Post(t.Context(), "log", transcript.Post{Values: [][]byte{[]byte(text)}, ContentType: "t"}); err != nil ||
-			got.Verdict != transcript.Accepted {
+		post := transcript.Post{Values: [][]byte{[]byte(text)}, ContentType: "t"}
+		if got, err := s.Post(t.Context(), "log", post); err != nil || got.Verdict != transcript.Accepted {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
