@@ -91,11 +91,16 @@ func offered(t testing.TB, f *events.Feed, cursor string) {
 func TestSlowLoops(t *testing.T) {
 	t.Parallel()
 	const n = 50
-	type check func(got, missed int, err error) bool
-	for overflow, right := range map[events.Overflow]check{
-		events.OverflowPause:      func(got, missed int, err error) bool { return got == n && missed == 0 && err == nil },
-		events.OverflowDropOldest: func(got, missed int, err error) bool { return got < n && got+missed == n && err == nil },
-		events.OverflowClose:      func(got, _ int, err error) bool { return got < n && errors.Is(err, events.ErrTooSlow) },
+	for overflow, right := range map[events.Overflow]func(got, missed int, err error) bool{
+		events.OverflowPause: func(got, missed int, err error) bool {
+			return got == n && missed == 0 && err == nil
+		},
+		events.OverflowDropOldest: func(got, missed int, err error) bool {
+			return got < n && got+missed == n && err == nil
+		},
+		events.OverflowClose: func(got, _ int, err error) bool {
+			return got < n && errors.Is(err, events.ErrTooSlow)
+		},
 	} {
 		t.Run(fmt.Sprint(overflow), func(t *testing.T) {
 			t.Parallel()
