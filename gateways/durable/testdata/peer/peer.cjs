@@ -10,12 +10,12 @@ const roles = {
   async follow() {
     const [live, offset] = argument.split(" ");
     const res = await stream({ url, offset: offset || "-1", live });
-    await new Promise((done) => {
+    await new Promise((done, failed) => {
+      res.closed.catch(failed);
       res.subscribeText(async (chunk) => {
         say({ text: chunk.text, offset: chunk.offset, closed: chunk.streamClosed ?? false });
         if (chunk.streamClosed) done();
       });
-      res.closed.then(done, done);
     });
     say({ end: true });
   },
