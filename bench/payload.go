@@ -103,7 +103,7 @@ func tallyStream(
 	var got Tally
 	from := "-"
 	for {
-		page, err := rdb.XRangeN(ctx, key, from, "+", 2000).Result()
+		page, err := rdb.XRangeN(ctx, key, from, "+", 200).Result()
 		if err != nil {
 			return got, err
 		}

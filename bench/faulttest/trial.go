@@ -322,7 +322,7 @@ func (t *trial) upTo(d time.Duration) time.Duration { return time.Duration(t.rng
 // sized returns a number of faults for the form of the run and its number of messages.
 func (t *trial) sized(short, long int) int {
 	if t.o.quick {
-		return (short + 7) / 8 // half the time, besides other trials and perhaps with the race detector
+		return (short + 9) / 10 // half the time, besides other trials and perhaps with the race detector
 	}
 	n, usual := short, orDefault(t.scenario.short, shortMessages)
 	if t.o.Long {

@@ -234,6 +234,7 @@ func TestProtocolConformance(t *testing.T) {
 	cfg := durable.HTTPConfig{
 		Authorize: func(*http.Request, gateways.Identity, string, durable.Action) error { return nil },
 		ID:        func(r *http.Request) string { return strings.TrimPrefix(r.URL.Path, "/") },
+		Origins:   []string{"https://example.com"}, // one of the suite's requests comes from there
 	}
 	addr, _ := rig.Up(t, s.Protocol(cfg), web.ServerConfig{})
 	modules := rig.NodeModules(t, "testdata/conformance")
@@ -256,7 +257,9 @@ func TestProtocolConformance(t *testing.T) {
 		filepath.Join(dir, "node_modules/vitest/vitest.mjs"),
 		"run",
 		"-t",
-		"^(?!Fork)",
+		// Forks are not part of this server. Three tests want events without the space after "data:",
+		// which would drop the first space of a text.
+		"^(?!Fork|SSE Mode should (generate streamCursor|handle cursor collision|handle newlines))",
 		"--testTimeout=30000",
 	)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "DURABLE_URL=http://"+addr)
