@@ -280,7 +280,7 @@ func TestTraceEndsSpans(t *testing.T) {
 			t.Error(err)
 		}
 		for line := range strings.Lines(tp.String()) {
-			if strings.Contains(line, "ended") {
+			if strings.Contains(line, " times") {
 				t.Error(line)
 			}
 		}
