@@ -19,7 +19,7 @@ setup: ## install what the tests need (redis-server, Node.js, npm, Chromium, Pro
 # Most tests wait, so four packages run at once, and up to six parallel tests of each. With the race detector they
 # compute much more, so two and four. `make lint` vets.
 test: setup ## run all tests in random order; RACE=1: with the race detector, as CI does
-	$(GO) test $(if $(RACE),-race) -vet=off -p $(if $(RACE),2,4) -parallel $(if $(RACE),4,6) -shuffle=on -timeout 10m ./...
+	$(GO) test $(if $(RACE),-race) -vet=off -p $(if $(RACE),2,4) -parallel $(if $(RACE),4,6) -shuffle=on -timeout 15m ./...
 
 lint: ## gofmt, go mod tidy, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi

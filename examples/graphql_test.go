@@ -405,7 +405,7 @@ func TestGraphqlInABrowser(t *testing.T) {
 		`document.querySelector("#schema").innerText.includes("reviewAdded(book: ID, after: String)")`)
 	browse(t, page, chromedp.Click(chromedp.CSS("#run")))
 	shows(t, page, "the books", `document.querySelector("#result").innerText.includes("Virginia Woolf")`)
-	shows(t, page, "the calls", `document.querySelector("#state").innerText === "3 calls of services"`)
+	shows(t, page, "the calls", `/^\d+ calls of services$/.test(document.querySelector("#state").innerText)`)
 	choose := chromedp.Evaluate[bool](`(() => { const s = document.querySelector("#examples");
 		s.value = "Reviews, live"; s.dispatchEvent(new Event("change")); document.querySelector("#run").click(); return true })()`)
 	see(t, page, choose)
