@@ -13,7 +13,7 @@ import (
 // TestExamples checks that each exported function is used in an Example, and that each Example is
 // run.
 func TestExamples(t *testing.T) {
-	for _, dir := range []string{".", "web", "events", "sse", "ws"} {
+	for _, dir := range []string{".", "web", "events", "sse", "ws", "jobs", "durable", "scatter", "projection"} {
 		var exported []string
 		shown := make(map[string]bool)
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -51,6 +51,37 @@ func ExampleQueue() {
 	// <nil> <nil>
 }
 
+// Jobs for later, and a Submit that may be repeated.
+func ExampleQueue_Submit() {
+	ctx := context.Background()
+	rdb, _, done, err := embedded.Open(ctx, "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer done()
+	q := jobs.New[string, int](rdb, "mails", jobs.Config{})
+	defer q.Close(ctx)
+	for range 2 {
+		id, created, err := q.Submit(ctx, "welcome ann", jobs.ID("welcome-ann"), jobs.In(time.Hour))
+		fmt.Println(id, created, err)
+	}
+	tomorrow := time.Now().AddDate(0, 0, 1)
+	id, _, err := q.Submit(ctx, "remind ann", jobs.At(tomorrow), jobs.Owner("ann"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	j, err := q.Get(ctx, id)
+	fmt.Println(j.State, j.Owner, err)
+	fmt.Println(q.Cancel(ctx, id))
+	// Output:
+	// welcome-ann true <nil>
+	// welcome-ann false <nil>
+	// scheduled ann <nil>
+	// <nil>
+}
+
 // A graph of your own: each job becomes many messages, so its progress is known without code.
 func ExampleQueue_Source() {
 	ctx, cancel := context.WithCancel(context.Background())

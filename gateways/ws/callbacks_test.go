@@ -150,6 +150,7 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		"gateways.HandleVoid f":          handlersPanic,
 		"gateways.HandleStream f":        handlersPanic,
 		"gateways.HandleFunc h":          handlersPanic,
+		"gateways.HandleLong h":          handlersPanic,
 		"gateways.Use m":                 middlewarePanics,
 		"gateways.ServiceConfig.KeyedBy": keyedByPanics,
 		"gateways.HeaderFor value":       func(*testing.T) {}, // in the caller's own goroutine
@@ -303,11 +304,13 @@ func handlersPanic(t *testing.T) {
 	gateways.Handle(svc, "handle", func(context.Context, int) (int, error) { panic("boom") })
 	gateways.HandleVoid(svc, "void", func(context.Context, int) error { panic("boom") })
 	gateways.HandleStream(svc, "stream", func(context.Context, int, func(int) error) error { panic("boom") })
-	svc.HandleFunc("func", func(context.Context, *gateways.Request) (gateways.Response, error) { panic("boom") })
+	panics := func(context.Context, *gateways.Request) (gateways.Response, error) { panic("boom") }
+	svc.HandleFunc("func", panics)
+	svc.HandleLong("long", panics)
 	gateways.Handle(svc, "good", func(_ context.Context, n int) (int, error) { return n, nil })
 	rig.Start(t, svc.Graph())
 	c := s.client(t)
-	for _, typ := range []string{"handle", "void", "func"} {
+	for _, typ := range []string{"handle", "void", "func", "long"} {
 		_, err := gateways.Call[int, int](c, typ)(t.Context(), 1)
 		internal(t, typ, err)
 	}
