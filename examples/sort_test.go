@@ -3,7 +3,6 @@ package examples
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -172,5 +171,5 @@ func TestSortMistakes(t *testing.T) {
 	if code := p.wait(t); code != 1 {
 		t.Errorf("a line that is too long: exit status %d", code)
 	}
-	want(t, p.stderr.text(), fmt.Sprint("more than 256 KiB"))
+	want(t, p.stderr.text(), "more than 256 KiB")
 }

@@ -17,7 +17,6 @@ import (
 
 // watched remembers the watches of messages by value.
 type watched struct {
-	notes
 	mu   sync.Mutex
 	of   map[string]flow.Watched
 	made []string // progress of each at its end

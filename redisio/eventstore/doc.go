@@ -50,5 +50,8 @@
 // its state would be wrong. [Store.Open] refuses a server that evicts keys without an expiry. Use
 // persistence (appendonly) and replicas as for any database, see redisio/doctor.
 //
+// The scripts of a store have a varying number of keys, all in one slot. Redis Cluster runs them. Some
+// proxies in front of a cluster refuse such scripts.
+//
 // Groups that read a log begin at [Start], behind the mark.
 package eventstore

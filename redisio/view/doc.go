@@ -24,4 +24,7 @@
 //
 // [View.Switch] makes the next build live by changing one field, so a reader sees the old or the new
 // build and no mixture. The old one is dropped after a grace, when its last readers have finished.
+//
+// As those of event stores, the scripts have a varying number of keys in one slot, which some proxies
+// in front of a cluster refuse.
 package view
