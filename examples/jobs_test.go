@@ -64,8 +64,8 @@ func TestJobsKilledWorker(t *testing.T) {
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
 	web := start(t, env, nil, "jobs", "-role", "web", "-addr", "localhost:0")
 	url := open(t, web)
-	flags := []string{"-role", "worker", "-pace", "100ms", "-lease", "1s", "-running", "4"}
-	const n = 30
+	flags := []string{"-role", "worker", "-pace", "50ms", "-lease", "1s", "-running", "4"}
+	const n = 15
 	for i := range n {
 		makeThumbs(t, url, 1+i, i%10/9)
 	}
@@ -93,8 +93,8 @@ func TestJobsKilledWorker(t *testing.T) {
 			t.Errorf("thumbnail: %d", status)
 		}
 	}
-	if again < 3 {
-		t.Errorf("%d jobs needed another attempt", again)
+	if again == 0 {
+		t.Error("no job needed another attempt")
 	}
 	want(t, other.stdout.text(), "flowchart")
 	interrupted(t, web, other)
