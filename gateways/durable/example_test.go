@@ -15,6 +15,7 @@ import (
 // A service whose replies outlive their callers.
 func ExampleHandle() {
 	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer rdb.Close()
 	replies := durable.New(rdb, "answers", durable.Config{})
 	svc := gateways.NewService(rdb, "answers", gateways.ServiceConfig{})
 	durable.Handle(svc, replies, "ask", func(ctx context.Context, q string, w *durable.Writer[string]) error {
@@ -84,6 +85,7 @@ func ExampleFollow() {
 // One URL follows a reply by events or a WebSocket, and stops it by DELETE.
 func ExampleReplies_Handler() {
 	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer rdb.Close()
 	replies := durable.New(rdb, "answers", durable.Config{})
 	mux := http.NewServeMux()
 	mux.Handle("/answers/{id}", replies.Handler(durable.HTTPConfig{}))
