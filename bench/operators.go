@@ -189,13 +189,7 @@ func holdingOperators() []operator {
 				Windows: window.CountOf(256), Key: func(int) int { return 0 },
 			}, window.Values[int](256))
 			discard(rest, late)
-			return operators.FlatMap(results,
-				func(_ context.Context, r window.Result[int, []int], emit func(int)) error {
-					for _, v := range r.Value {
-						emit(v)
-					}
-					return nil
-				})
+			return unpacked(results)
 		}, nil},
 	}
 }

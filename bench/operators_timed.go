@@ -14,6 +14,16 @@ func eventTime(v int) time.Time { return time.UnixMilli(1_700_000_000_000 + int6
 
 func itself(v int) int { return v }
 
+// unpacked returns the values of windows, one by one.
+func unpacked(results flow.Source[window.Result[int, []int]]) ints {
+	return operators.FlatMap(results, func(_ context.Context, r window.Result[int, []int], emit func(int)) error {
+		for _, v := range r.Value {
+			emit(v)
+		}
+		return nil
+	})
+}
+
 // timedOperators work by time.
 func timedOperators() []operator {
 	fixed := func(w window.Windows, key func(int) int) func(ints, func(flow.Part)) ints {
@@ -22,13 +32,7 @@ func timedOperators() []operator {
 				Windows: w, Key: key, Time: eventTime, MaxHeld: 4096,
 			}, window.Values[int](4096))
 			discard(rest, late)
-			return operators.FlatMap(results,
-				func(_ context.Context, r window.Result[int, []int], emit func(int)) error {
-					for _, v := range r.Value {
-						emit(v)
-					}
-					return nil
-				})
+			return unpacked(results)
 		}
 	}
 	return []operator{
