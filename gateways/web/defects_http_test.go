@@ -117,7 +117,7 @@ func TestD20_TimeoutsOverHTTP(t *testing.T) {
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		c := w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire, MaxInFlight: 2})
 		mux := http.NewServeMux()
-		mux.Handle("GET /", web.HTTP(c, "nobody is there", gateways.Timeout(50*time.Millisecond)))
+		mux.Handle("GET /", web.HTTP(c, "nobody is there", gateways.Timeout(200*time.Millisecond)))
 		redistest.Soon(t, "the gateway is connected", func() bool {
 			return rig.Ask(mux, rig.Asked("GET", "/", "")).Status == http.StatusGatewayTimeout
 		})
