@@ -3,10 +3,13 @@ package durable_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
@@ -263,6 +266,58 @@ func TestExpires(t *testing.T) {
 		keys := s.RDB.Keys(t.Context(), "{"+s.Topic+"}:durable:*:x").Val()
 		return len(keys) == 0
 	})
+}
+
+// A reply whose stream Redis has evicted goes on, and its followers are told what they miss.
+func TestEvicted(t *testing.T) {
+	t.Parallel()
+	more := make(chan struct{})
+	s := newStand(t, durable.Config{}, hold(more))
+	id := s.start(t, "a b | c")
+	key := "{" + s.Topic + "}:durable:log:" + id
+	redistest.Soon(t, "two values are written", func() bool { return s.RDB.XLen(t.Context(), key).Val() == 2 })
+	s.RDB.Del(t.Context(), key)
+	var got []string
+	for item, err := range durable.Follow[string](t.Context(), s.Replies, id, "") {
+		if gap, is := err.(*durable.TrimmedError); is {
+			got = append(got, fmt.Sprint(gap.Missed))
+			close(more)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, item.Value)
+	}
+	expect(t, "what is left", got, "2  c")
+}
+
+// A request may be delivered again to the process that still handles it, after the lease was lost. It
+// is not taken for done.
+func TestRedeliveredAtHome(t *testing.T) {
+	t.Parallel()
+	begun, copied := make(chan struct{}), make(chan struct{})
+	s := newStand(t, durable.Config{}, func(ctx context.Context, q string, w *durable.Writer[string]) error {
+		if w.Attempt() == 1 {
+			close(begun)
+			<-copied
+			return flow.RetryAfter(time.Hour, errors.New("the lease is lost"))
+		}
+		return w.Send(ctx, q)
+	})
+	id := s.start(t, "again")
+	<-begun
+	requests := s.RDB.XRange(t.Context(), s.Topic, "-", "+").Val()
+	if len(requests) != 1 {
+		t.Fatalf("%d requests", len(requests))
+	}
+	if err := s.RDB.XAdd(t.Context(), &redis.XAddArgs{Stream: s.Topic, Values: requests[0].Values}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Soon(t, "the copy is taken", func() bool { return s.Pending(t) == 2 })
+	close(copied)
+	got, _, err := read(t, s.Replies, id, "")
+	if expect(t, "by the copy", got, "again"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestClose(t *testing.T) {

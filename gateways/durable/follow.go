@@ -235,6 +235,10 @@ func (f *follower) page(ctx context.Context) ([]event, error) {
 	f.info = page.Info
 	events, err := f.accept(page.Entries)
 	if page.UpToDate && err == nil {
+		if missed := int64(f.info.Last.Seq) - int64(f.at.Seq); missed > 0 { // Redis has lost the stream
+			gap := &TrimmedError{From: f.at.String(), To: f.info.Last.String(), Missed: missed}
+			events, f.at = append(events, event{gap: gap}), f.info.Last
+		}
 		f.live = page.Info.State == Open
 		if !f.live {
 			f.end, err = page.Info.End, io.EOF

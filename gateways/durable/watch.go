@@ -16,8 +16,9 @@ import (
 // attempt is a writer of this process.
 type attempt struct {
 	id     string
-	number int64                   // 0 before it has claimed the reply; guarded by the lock of the Replies
+	claim  transcript.Claim        // as it was made; guarded by the lock of the Replies
 	cancel context.CancelCauseFunc // of the handler's context
+	over   chan struct{}           // closed when its handler has returned
 }
 
 // Idea of this file: a writer must learn that its reply was stopped even if it sends nothing. All
@@ -25,33 +26,55 @@ type attempt struct {
 // before that connection is there, or while it is broken. So each writer also checks its reply every
 // two seconds, which renews the reply's time to live, too.
 
-// join registers a writer. It returns false if this process writes the reply already.
-func (r *Replies) join(ctx context.Context, a *attempt) (bool, error) {
+// join registers a writer. If this process writes the reply already, join waits until that writer has
+// ended: it may have lost the request, which this writer then has.
+func (r *Replies) join(ctx context.Context, a *attempt) error {
+	for {
+		other, err := r.enlist(ctx, a)
+		if other == nil || err != nil {
+			return err
+		}
+		select {
+		case <-other.over:
+		case <-flow.DrainStarted(ctx):
+			return flow.RetryAfter(handOver, ErrDraining)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (r *Replies) enlist(ctx context.Context, a *attempt) (other *attempt, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return false, ErrClosed
+		return nil, ErrClosed
 	}
-	if r.writers[a.id] != nil {
-		return false, nil
+	if other = r.writers[a.id]; other != nil {
+		return other, nil
+	}
+	if r.watch != nil {
+		select {
+		case <-r.watch.Done(): // it has failed: try again with a new one
+			r.watch = nil
+		default:
+		}
 	}
 	if r.watch == nil {
 		// The graph belongs to the Replies, not to its first writer.
-		run, err := r.watchGraph().Start(context.WithoutCancel(ctx))
-		if err != nil {
-			return false, err
+		if r.watch, err = r.watchGraph().Start(context.WithoutCancel(ctx)); err != nil {
+			return nil, err
 		}
-		r.watch = run
 	}
 	r.writers[a.id] = a
-	return true, nil
+	return nil, nil
 }
 
-// begun sets the number of an attempt.
-func (r *Replies) begun(a *attempt, number int64) {
+// begun sets the claim of an attempt.
+func (r *Replies) begun(a *attempt, c transcript.Claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a.number = number
+	a.claim = c
 }
 
 // part removes a writer.
@@ -59,6 +82,7 @@ func (r *Replies) part(a *attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.writers, a.id)
+	close(a.over)
 }
 
 func (r *Replies) watchGraph() *flow.Graph {
@@ -87,7 +111,7 @@ func (r *Replies) stopped(ctx context.Context, id string) error {
 		a = *found
 	}
 	r.mu.Unlock()
-	if a.number > 0 {
+	if a.claim.Attempt > 0 {
 		r.check(ctx, a)
 	}
 	return nil
@@ -98,7 +122,7 @@ func (r *Replies) renew(ctx context.Context, _ time.Time) error {
 	r.mu.Lock()
 	all := make([]attempt, 0, len(r.writers))
 	for _, a := range r.writers {
-		if a.number > 0 {
+		if a.claim.Attempt > 0 {
 			all = append(all, *a)
 		}
 	}
@@ -118,7 +142,7 @@ func (r *Replies) renew(ctx context.Context, _ time.Time) error {
 func (r *Replies) check(ctx context.Context, a attempt) {
 	ctx, cancel := context.WithTimeout(ctx, renewEvery)
 	defer cancel()
-	_, err := r.store.Append(ctx, a.id, a.number, 1)
+	err := r.store.Append(ctx, a.id, &a.claim)
 	if cause := causeOf(err); cause != nil {
 		a.cancel(cause)
 	}

@@ -63,7 +63,8 @@ func (w *Writer[T]) Last() (v T, ok bool, err error) {
 }
 
 // Send appends values to the reply. All followers receive them. While Redis is unavailable, Send
-// waits until ctx is done; no value is written twice. It returns *TooLargeError for a value beyond
+// waits until ctx is done. Then the values may have been written or not. A Send of the same values
+// continues: none is written twice. It returns *TooLargeError for a value beyond
 // Config.MaxPart. It returns ErrStopped, ErrFenced, ErrEnded or ErrUnknown if the reply is no
 // longer this writer's; then the handler should return.
 func (w *Writer[T]) Send(ctx context.Context, values ...T) error {
@@ -88,8 +89,7 @@ func (w *Writer[T]) Send(ctx context.Context, values ...T) error {
 func (w *Writer[T]) Reset(ctx context.Context) error { return w.append(ctx, transcript.Reset()) }
 
 func (w *Writer[T]) append(ctx context.Context, ops ...transcript.Op) error {
-	next, err := w.r.store.Append(ctx, w.a.id, w.claim.Attempt, w.claim.Next, ops...)
-	w.claim.Next = next
+	err := w.r.store.Append(ctx, w.a.id, &w.claim, ops...)
 	if cause := causeOf(err); cause != nil {
 		w.a.cancel(cause)
 		return cause
@@ -127,7 +127,7 @@ func Handle[Q, T any](
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		w := &Writer[T]{r: r, a: &attempt{id: id, cancel: cancel}, codec: values}
+		w := &Writer[T]{r: r, a: &attempt{id: id, cancel: cancel, over: make(chan struct{})}, codec: values}
 		return answer, w.handle(ctx, func() error {
 			v, err := wire.DecodeBody(request, q.Body, q.ContentType)
 			if err != nil {
@@ -140,8 +140,8 @@ func Handle[Q, T any](
 
 // handle makes an attempt.
 func (w *Writer[T]) handle(ctx context.Context, f func() error) error {
-	mine, err := w.r.join(ctx, w.a)
-	if !mine || err != nil { // a copy of the request, which an unknown outcome may leave
+	err := w.r.join(ctx, w.a)
+	if err != nil {
 		return err
 	}
 	defer w.r.part(w.a)
@@ -157,7 +157,7 @@ func (w *Writer[T]) handle(ctx context.Context, f func() error) error {
 	if err != nil {
 		return err
 	}
-	w.r.begun(w.a, w.claim.Attempt)
+	w.r.begun(w.a, w.claim)
 	w.fresh = w.claim.Next > 1
 	w.drains = flow.DrainStarted(ctx)
 	over := make(chan struct{})
@@ -195,7 +195,9 @@ func (w *Writer[T]) conclude(ctx context.Context, err error) error {
 	case errors.Is(cause, ErrDraining) && err != nil:
 		return flow.RetryAfter(handOver, cause)
 	case errors.Is(cause, ErrDraining): // it was done nevertheless
-		return w.end(context.WithoutCancel(ctx), nil)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		return w.end(ctx, nil)
 	case ctx.Err() != nil: // the service drains, or has lost the request: another process continues
 		return errors.Join(cause, err)
 	case is && verdict.Do == flow.ActNack:

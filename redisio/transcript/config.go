@@ -97,7 +97,7 @@ func (s *Store) Config() Config { return s.cfg }
 
 // Access returns the rights that a Store needs, on all transcripts of the prefix.
 func (c Config) Access() redisio.Access {
-	a := acl.Of(nil, "del", "eval", "evalsha", "exists", "hget", "hincrby", "hmget", "hset", "pexpire", "pexpireat",
+	a := acl.Of(nil, "del", "eval", "evalsha", "hget", "hincrby", "hmget", "hset", "pexpire", "pexpireat",
 		"time", "xadd", "xrange", "xread", "xinfo|stream", "xrevrange", "xtrim", "zadd", "zrem",
 		"zremrangebyrank", "zremrangebyscore", "zrevrange")
 	a.Writes = []string{redisio.KeyPattern(c.Prefix) + ":*"}

@@ -4,7 +4,7 @@
 //	store, err := transcript.New(rdb, transcript.Config{Prefix: "{answers}:durable"})
 //	info, created, err := store.Create(ctx, id, transcript.Spec{})
 //	claim, err := store.Claim(ctx, id, "text/plain")     // fences all earlier writers
-//	n, err := store.Append(ctx, id, claim.Attempt, claim.Next, transcript.Value([]byte("hello")))
+//	err = store.Append(ctx, id, &claim, transcript.Value([]byte("hello")))
 //	page, err := store.Page(ctx, id, redisio.ID{}, 100)  // from the beginning
 //
 // A transcript is a reply, which a claim allows one process to write, or a log, to which anybody

@@ -46,7 +46,8 @@ func Decode(id redisio.ID, typ, data []byte) (Entry, error) {
 type Page struct {
 	Info    Info
 	Entries []Entry
-	// UpToDate reports that there were no later entries when Info was read.
+	// UpToDate reports that there are no later entries. If Redis has lost the stream, the entries up
+	// to Info.Last are missing.
 	UpToDate bool
 }
 
@@ -69,10 +70,10 @@ func (s *Store) Page(ctx context.Context, id string, after redisio.ID, n int) (p
 	if err != nil {
 		return page, check.KeyError("read", s.StreamKey(id), err)
 	}
-	return pageOf(state.Val(), found.Val(), after)
+	return pageOf(state.Val(), found.Val(), after, n)
 }
 
-func pageOf(state []any, found []redis.XMessage, after redisio.ID) (page Page, err error) {
+func pageOf(state []any, found []redis.XMessage, after redisio.ID, most int) (page Page, err error) {
 	if page.Info, err = infoOf(state); err != nil {
 		return page, err
 	}
@@ -92,10 +93,7 @@ func pageOf(state []any, found []redis.XMessage, after redisio.ID) (page Page, e
 		last = id
 		page.Entries = append(page.Entries, e)
 	}
-	page.UpToDate = last.Compare(page.Info.Last) >= 0
-	if page.UpToDate && page.Info.State != Open { // the end has a number too, but is no value
-		end := len(page.Entries) > 0 && page.Entries[len(page.Entries)-1].End != nil
-		page.UpToDate = end || last.Compare(page.Info.Last) > 0 || len(found) == 0
-	}
+	end := len(page.Entries) > 0 && page.Entries[len(page.Entries)-1].End != nil
+	page.UpToDate = end || len(found) < most || page.Info.State == Open && last.Compare(page.Info.Last) >= 0
 	return page, nil
 }

@@ -111,7 +111,7 @@ func (s *Store) Create(ctx context.Context, id string, spec Spec) (info Info, cr
 		end = End{State: Done}.text()
 	}
 	args := []any{string(kind), spec.ContentType, ttl.Milliseconds(), keep.Milliseconds(), till,
-		indexAge.Milliseconds(), indexLen, id, end}
+		indexAge.Milliseconds(), indexLen, id, end, newToken()}
 	for _, v := range spec.Values {
 		args = append(args, v)
 	}

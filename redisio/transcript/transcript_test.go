@@ -1,6 +1,7 @@
 package transcript_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,11 +71,9 @@ func values(texts ...string) (ops []transcript.Op) {
 
 func add(t *testing.T, s *transcript.Store, id string, c *transcript.Claim, ops ...transcript.Op) {
 	t.Helper()
-	next, err := s.Append(t.Context(), id, c.Attempt, c.Next, ops...)
-	if err != nil {
+	if err := s.Append(t.Context(), id, c, ops...); err != nil {
 		t.Fatal(err)
 	}
-	c.Next = next
 }
 
 // show reads a transcript from an entry on, as "1:a 2:reset 3:b end(done)".
@@ -121,7 +120,7 @@ func TestReply(t *testing.T) {
 		add(t, s, "a", &c, transcript.Ending(transcript.End{State: transcript.Failed, Code: "x", Message: "why"}))
 		want(t, show(t, s, "a", redisio.ID{}), "1:one 2:two 3:three end(failed)")
 		var ended *transcript.EndedError
-		if _, err := s.Append(t.Context(), "a", c.Attempt, c.Next, values("more")...); !errors.As(err, &ended) ||
+		if err := s.Append(t.Context(), "a", &c, values("more")...); !errors.As(err, &ended) ||
 			ended.State != transcript.Failed {
 			t.Errorf("after the end: %v", err)
 		}
@@ -148,7 +147,7 @@ func TestUnknown(t *testing.T) {
 	_, errInfo := s.Info(t.Context(), "x")
 	_, errPage := s.Page(t.Context(), "x", redisio.ID{}, 10)
 	_, errClaim := s.Claim(t.Context(), "x", "")
-	_, errAppend := s.Append(t.Context(), "x", 1, 1)
+	errAppend := s.Append(t.Context(), "x", new(transcript.Claim))
 	_, errFinish := s.Finish(t.Context(), "x", transcript.End{State: transcript.Stopped})
 	_, errPost := s.Post(t.Context(), "x", transcript.Post{})
 	for name, err := range map[string]error{"info": errInfo, "page": errPage, "claim": errClaim, "append": errAppend,
@@ -173,7 +172,7 @@ func TestAttempts(t *testing.T) {
 		if c.Attempt != 2 || c.Next != 3 || c.Values != 2 || string(c.Last) != "two" {
 			t.Errorf("%+v", c)
 		}
-		if _, err := s.Append(t.Context(), "a", old.Attempt, old.Next, values("zombie")...); !errors.Is(
+		if err := s.Append(t.Context(), "a", &old, values("zombie")...); !errors.Is(
 			err, transcript.ErrFenced) {
 			t.Errorf("the first attempt: %v", err)
 		}
@@ -182,8 +181,9 @@ func TestAttempts(t *testing.T) {
 		if c = claim(t, s, "a"); c.Values != 1 || string(c.Last) != "ONE" {
 			t.Errorf("%+v", c)
 		}
-		if _, err := s.Append(t.Context(), "a", c.Attempt, c.Next+1, values("far")...); !errors.Is(
-			err, transcript.ErrBehind) {
+		far := c
+		far.Next++
+		if err := s.Append(t.Context(), "a", &far, values("far")...); !errors.Is(err, transcript.ErrBehind) {
 			t.Errorf("after a loss: %v", err)
 		}
 		if _, err := s.Claim(t.Context(), "a", ""); !errors.Is(err, transcript.ErrExhausted) {
@@ -206,7 +206,7 @@ func TestTrim(t *testing.T) {
 		add(t, s, "a", &c, values("ABCDEFGH")...)
 		want(t, show(t, s, "a", redisio.ID{}), "7:x 8:ABCDEFGH")
 		var large *transcript.TooLargeError
-		if _, err := s.Append(t.Context(), "a", c.Attempt, c.Next, values("123456789")...); !errors.As(err, &large) {
+		if err := s.Append(t.Context(), "a", &c, values("123456789")...); !errors.As(err, &large) {
 			t.Errorf("an oversized part: %v", err)
 		}
 		info, err := s.Info(t.Context(), "a")
@@ -227,7 +227,16 @@ func TestLostReplies(t *testing.T) {
 	t.Parallel()
 	p := rig.NewProxy(t, redistest.Shared(t).Addr())
 	s := newStore(t, p.Client(t), transcript.Config{})
-	c := reply(t, s, "a")
+	_ = reply(t, s, "first") // later the server has the scripts
+	p.LoseReplies("evalsha", 1)
+	if _, created, err := s.Create(t.Context(), "a", transcript.Spec{}); err != nil || !created {
+		t.Errorf("created: %v, %v", created, err)
+	}
+	p.LoseReplies("evalsha", 1)
+	c := claim(t, s, "a")
+	if c.Attempt != 1 {
+		t.Errorf("attempt %d", c.Attempt)
+	}
 	add(t, s, "a", &c, values("one")...)
 	p.LoseReplies("evalsha", 1)
 	add(t, s, "a", &c, values("two")...)
@@ -247,8 +256,120 @@ func TestLostReplies(t *testing.T) {
 		}
 	}
 	want(t, show(t, s, "log", redisio.ID{}), "1:a 2:b")
-	if p.Lost() != 3 {
+	if p.Lost() != 5 {
 		t.Errorf("%d replies were lost", p.Lost())
+	}
+}
+
+// After an append with an unknown outcome, the same values are not written twice, and others are not
+// taken for them.
+func TestUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	p := rig.NewProxy(t, redistest.Shared(t).Addr())
+	s := newStore(t, p.Client(t), transcript.Config{})
+	c := reply(t, s, "a")
+	add(t, s, "a", &c, values("one")...)
+	for _, text := range []string{"two", "three"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		p.LoseReplies("evalsha", 1)
+		rdb := redis.UniversalClient(p.Client(t))
+		rdb.AddHook(hook(func(err error) {
+			if err != nil {
+				cancel()
+			}
+		}))
+		cut, err := transcript.New(rdb, s.Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cut.Append(ctx, "a", &c, values(text)...); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if text == "two" {
+			add(t, s, "a", &c, values("two")...)
+		}
+	}
+	add(t, s, "a", &c, values("four", "five")...)
+	want(t, show(t, s, "a", redisio.ID{}), "1:one 2:two 3:three 4:four 5:five")
+}
+
+// hook sees the error of each command.
+type hook func(error)
+
+func (h hook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		h(err)
+		return err
+	}
+}
+
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// A failover may lose a claim. Its writer does not take itself for one that was replaced, and cannot
+// be mistaken for the next writer, which has the same number.
+func TestLostClaim(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Shared(t).Client(t)
+	s := newStore(t, rdb, transcript.Config{})
+	first := reply(t, s, "a")
+	add(t, s, "a", &first, values("one")...)
+	key := s.Config().Prefix + ":state:a"
+	old := rdb.Dump(t.Context(), key).Val()
+	lost := claim(t, s, "a")
+	if err := rdb.RestoreReplace(t.Context(), key, time.Minute, old).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), "a", &lost, values("x")...); !errors.Is(err, transcript.ErrBehind) {
+		t.Errorf("the lost claim: %v", err)
+	}
+	next := claim(t, s, "a")
+	if err := s.Append(t.Context(), "a", &lost, values("x")...); !errors.Is(err, transcript.ErrFenced) {
+		t.Errorf("the lost claim has number %d, the next one %d: %v", lost.Attempt, next.Attempt, err)
+	}
+	add(t, s, "a", &next, values("two")...)
+	want(t, show(t, s, "a", redisio.ID{}), "1:one 2:two")
+}
+
+// A stream without its entries, such as one that the server evicted, has no later page.
+func TestEvicted(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Shared(t).Client(t)
+	s := newStore(t, rdb, transcript.Config{})
+	c := reply(t, s, "a")
+	add(t, s, "a", &c, values("one", "two")...)
+	rdb.Del(t.Context(), s.StreamKey("a"))
+	if page, err := s.Page(t.Context(), "a", redisio.ID{}, 10); err != nil || !page.UpToDate ||
+		page.Info.Last.Seq != 2 {
+		t.Errorf("%+v, %v", page, err)
+	}
+	add(t, s, "a", &c, values("three")...)
+	want(t, show(t, s, "a", redisio.ID{}), "3:three")
+}
+
+// A full server refuses values. It does not refuse an end or a deletion, which frees memory.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client(t)
+	s := newStore(t, rdb, transcript.Config{})
+	for _, id := range []string{"a", "b"} {
+		c := reply(t, s, id)
+		add(t, s, id, &c, values("one")...)
+	}
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if was, err := s.Finish(t.Context(), "a", transcript.End{State: transcript.Stopped}); err != nil ||
+		was != transcript.Open {
+		t.Errorf("%v, %v", was, err)
+	}
+	want(t, show(t, s, "a", redisio.ID{}), "1:one end(stopped)")
+	if err := s.Delete(t.Context(), "b"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -314,11 +435,10 @@ func TestRace(t *testing.T) {
 					return
 				}
 				for n := c.Values; err == nil && n < total; n++ {
-					c.Next, err = s.Append(t.Context(), "a", c.Attempt, c.Next, values(fmt.Sprint(n))...)
+					err = s.Append(t.Context(), "a", &c, values(fmt.Sprint(n))...)
 				}
 				if err == nil {
-					_, err = s.Append(t.Context(), "a", c.Attempt, c.Next,
-						transcript.Ending(transcript.End{State: transcript.Done}))
+					err = s.Append(t.Context(), "a", &c, transcript.Ending(transcript.End{State: transcript.Done}))
 				}
 				if err != nil && !errors.Is(err, transcript.ErrFenced) {
 					if ended := (*transcript.EndedError)(nil); !errors.As(err, &ended) {

@@ -1,8 +1,10 @@
 package transcript
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,13 +20,17 @@ var (
 	post       = redis.NewScript(script.TranscriptPost)
 )
 
-// Claim is the right to write a reply, until a later claim fences it.
+// Claim is the right to write a reply, until a later claim fences it. Only one goroutine at a time
+// may use it.
 type Claim struct {
 	Attempt int64
 	Next    int64  // the number of the next entry
-	Values  int64  // how many values the reply has, since the last reset
+	Values  int64  // how many values the reply had, since the last reset
 	Last    []byte // the last of them
 	Base    redisio.ID
+
+	token  string
+	unsure []Op // of an append whose outcome is unknown
 }
 
 // Claim begins an attempt to write a reply with values of a content type. It fences all earlier
@@ -35,8 +41,9 @@ func (s *Store) Claim(ctx context.Context, id, contentType string) (c Claim, err
 		return c, err
 	}
 	end := End{State: Failed, Code: "interrupted", Message: "the replying processes are gone"}
+	token := newToken()
 	reply, err := s.run(ctx, "claim", id, s.cfg.Patience, claim, s.pair(id), contentType, s.cfg.MaxAttempts,
-		end.text())
+		end.text(), token)
 	if err != nil {
 		return c, err
 	}
@@ -44,7 +51,8 @@ func (s *Store) Claim(ctx context.Context, id, contentType string) (c Claim, err
 	if p.text(0) != string(Open) {
 		return c, refusal(p.text(0))
 	}
-	c = Claim{Attempt: p.number(1), Base: entryID(p.text(2), 0), Next: p.number(3) + 1, Values: p.number(4)}
+	c = Claim{Attempt: p.number(1), Base: entryID(p.text(2), 0), Next: p.number(3) + 1, Values: p.number(4),
+		token: token}
 	if c.Values > 0 {
 		c.Last = []byte(p.text(5))
 	}
@@ -66,36 +74,66 @@ func Reset() Op { return Op{"reset", nil} }
 // Ending is the last entry. Nothing can follow.
 func Ending(e End) Op { return Op{"end:" + string(e.State), []byte(e.text())} }
 
-const mostOps = 1000 // of a script
+const (
+	mostOps      = 1000    // of a script
+	mostOpsBytes = 1 << 20 // of a script, unless one entry is larger
+)
 
-// Append appends entries by an attempt. The first has the number next. Entries that were appended
-// before are skipped, so Append may be repeated; it repeats itself while Redis is unavailable, until
-// ctx is done. Without entries it renews the time to live. It returns the number of the next entry.
-// Its errors are ErrUnknown, ErrFenced, ErrBehind, *EndedError and *TooLargeError.
-func (s *Store) Append(ctx context.Context, id string, attempt, next int64, ops ...Op) (int64, error) {
+// Append appends entries to a claimed reply. It repeats itself while Redis is unavailable, until ctx
+// is done. Then the outcome is unknown: the same entries can be appended again, and are written once;
+// other entries follow those that were written. Without entries Append renews the time to live. Its
+// errors are ErrUnknown, ErrFenced, ErrBehind, *EndedError and *TooLargeError.
+func (s *Store) Append(ctx context.Context, id string, c *Claim, ops ...Op) error {
 	for i := range ops {
 		if n := len(ops[i].data); ops[i].kind == "" && n > s.cfg.MaxPart {
-			return next, &TooLargeError{n, s.cfg.MaxPart}
+			return &TooLargeError{n, s.cfg.MaxPart}
 		}
 	}
-	for first := true; first || len(ops) > 0; first = false {
-		now := ops[:min(len(ops), mostOps)]
-		ops = ops[len(now):]
-		args := append(make([]any, 0, 4+2*len(now)), attempt, next, s.cfg.MaxLen, s.cfg.MaxBytes)
-		for i := range now {
-			args = append(args, now[i].kind, now[i].data)
-		}
-		reply, err := s.run(ctx, "append to", id, forever, appendEach, s.pair(id), args...)
+	if len(c.unsure) > 0 && !slices.EqualFunc(c.unsure, ops, Op.equal) {
+		last, err := s.appendSome(ctx, id, c, c.Next, nil)
 		if err != nil {
-			return next, err
+			return err
 		}
-		if status := partsOf(reply).text(0); status != string(Open) {
-			return next, refusal(status)
-		}
-		next += int64(len(now))
+		c.Next, c.unsure = last+1, nil
 	}
-	return next, nil
+	next := c.Next
+	for first, rest := true, ops; first || len(rest) > 0; first = false {
+		n, size := 0, 0
+		for n < min(len(rest), mostOps) && (n == 0 || size+len(rest[n].data) <= mostOpsBytes) {
+			size += len(rest[n].data)
+			n++
+		}
+		if _, err := s.appendSome(ctx, id, c, next, rest[:n]); err != nil {
+			c.unsure = ops
+			return err
+		}
+		next, rest = next+int64(n), rest[n:]
+	}
+	c.Next, c.unsure = next, nil
+	return nil
 }
+
+// appendSome appends entries by one script. It returns the number of the last entry.
+func (s *Store) appendSome(ctx context.Context, id string, c *Claim, next int64, ops []Op) (last int64, err error) {
+	args := append(make([]any, 0, 5+2*len(ops)), c.token, c.Attempt, next, s.cfg.MaxLen, s.cfg.MaxBytes)
+	for i := range ops {
+		args = append(args, ops[i].kind, ops[i].data)
+	}
+	reply, err := s.run(ctx, "append to", id, forever, appendEach, s.pair(id), args...)
+	if err != nil {
+		return 0, err
+	}
+	p := partsOf(reply)
+	if p.text(0) != string(Open) {
+		return 0, refusal(p.text(0))
+	}
+	return p.number(1), nil
+}
+
+func (o Op) equal(other Op) bool { return o.kind == other.kind && bytes.Equal(o.data, other.data) }
+
+// newToken returns a random text of 16 bytes.
+func newToken() string { return rand.Text()[:16] }
 
 const forever = 100 * 365 * 24 * time.Hour
 
@@ -149,7 +187,7 @@ func (s *Store) Post(ctx context.Context, id string, p Post) (out Posted, err er
 		closes = "1"
 	}
 	args := []any{p.ContentType, p.Seq, p.Producer, p.Epoch, p.Num, closes, End{State: Done}.text(), s.cfg.MaxLen,
-		s.cfg.MaxBytes, mostProducers, rand.Text()[:16]}
+		s.cfg.MaxBytes, mostProducers, newToken()}
 	for _, v := range p.Values {
 		args = append(args, v)
 	}

@@ -8,7 +8,8 @@ package script
 //	base, n, m       the numbers above, and how many values there are since the last reset
 //	bytes, first     the size of the kept entries, and the number of the oldest one
 //	state            open, done, failed or stopped
-//	attempt          the number of the writer that may append
+//	attempt          how many writers have claimed it
+//	token            of the writer that may append, or of the creation; it is never used again
 //	kind             reply or log
 //	ct               the content type of the values
 //	ttl, keep, till  life after a write and after the end in ms; or the time of the end of life
@@ -17,14 +18,17 @@ package script
 // one slot.
 
 // luaTranscript: load() returns the state. put() appends an entry and counts it, finish() ends the
-// transcript, and save() writes the state back and renews the time to live.
+// transcript, save() writes the state back and renews the time to live, and tell() tells all
+// processes of an end. A server without free memory refuses the first write of a script if it may
+// take memory, but none after it. So an end and a deletion begin with a write that takes none.
 const luaTranscript = `
 local function load()
   local v = redis.call('HMGET', KEYS[1], 'base', 'n', 'm', 'bytes', 'first', 'state', 'attempt', 'kind', 'ct',
-    'ttl', 'keep', 'till')
+    'ttl', 'keep', 'till', 'token')
   if not v[1] then return nil end
   return {base = v[1], n = tonumber(v[2]), m = tonumber(v[3]), bytes = tonumber(v[4]), first = tonumber(v[5]),
-    state = v[6], attempt = tonumber(v[7]), kind = v[8], ct = v[9], ttl = v[10], keep = v[11], till = v[12]}
+    state = v[6], attempt = tonumber(v[7]), kind = v[8], ct = v[9], ttl = v[10], keep = v[11], till = v[12],
+    token = v[13]}
 end
 local function id(t, n) return t.base .. '-' .. string.format('%.0f', n) end
 local function put(t, op, data)
@@ -52,11 +56,6 @@ local function trim(t, most, bytes)
   end
   if t.first > from then redis.call('XTRIM', KEYS[2], 'MINID', id(t, t.first)) end
 end
-local function finish(t, state, data)
-  redis.call('XADD', KEYS[2], id(t, t.n + 1), 'type', 'end', 'data', data)
-  t.state = state
-  redis.call('HSET', KEYS[1], 'end', data)
-end
 local function live(t)
   if t.till ~= '' then
     redis.call('PEXPIREAT', KEYS[1], t.till)
@@ -68,30 +67,42 @@ local function live(t)
   redis.call('PEXPIRE', KEYS[1], ms)
   redis.call('PEXPIRE', KEYS[2], ms)
 end
+local function finish(t, state, data)
+  t.state = state
+  live(t)
+  redis.call('XADD', KEYS[2], id(t, t.n + 1), 'type', 'end', 'data', data)
+  redis.call('HSET', KEYS[1], 'end', data)
+end
 local function save(t)
   redis.call('HSET', KEYS[1], 'n', string.format('%.0f', t.n), 'm', string.format('%.0f', t.m),
     'bytes', string.format('%.0f', t.bytes), 'first', string.format('%.0f', t.first), 'state', t.state,
-    'attempt', string.format('%.0f', t.attempt), 'ct', t.ct)
+    'attempt', string.format('%.0f', t.attempt), 'ct', t.ct, 'token', t.token)
   live(t)
+end
+local function tell(key, name)
+  redis.call('XADD', key, 'MAXLEN', '~', 1000, '*', 'data', name)
+  redis.call('PEXPIRE', key, 3600000)
 end`
 
 // TranscriptCreate: KEYS state, stream, index. ARGV kind, ct, ttl ms, keep ms, till in Unix ms or
-// "", max age and length of the index, name, end ("" for open, else the data of its end), values…
-// Returns "new", or "old" with the state if it exists.
+// "", max age and length of the index, name, end ("" for open, else the data of its end), a token of
+// this call, values… Returns "new", or "old" with the state if it exists. A repeated call returns
+// "new" again.
 const TranscriptCreate = luaTranscript + `
 local t = load()
 local v = redis.call('TIME')
 if t then
-  return {'old', t.base, t.n, t.kind, t.ct, t.ttl, t.till, t.state}
+  return {t.token == ARGV[10] and 'new' or 'old', t.base, t.n, t.kind, t.ct, t.ttl, t.till, t.state}
 end
 local now = v[1] * 1000 + math.floor(v[2] / 1000)
 if ARGV[5] ~= '' and tonumber(ARGV[5]) <= now then return {'late'} end
 t = {base = v[1] .. string.format('%06d', tonumber(v[2])), n = 0, m = 0, bytes = 0, first = 1, state = 'open',
-  attempt = 0, kind = ARGV[1], ct = ARGV[2], ttl = ARGV[3], keep = ARGV[4], till = ARGV[5]}
+  attempt = 0, kind = ARGV[1], ct = ARGV[2], ttl = ARGV[3], keep = ARGV[4], till = ARGV[5],
+  token = ARGV[10]}
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[1], 'base', t.base, 'kind', t.kind, 'ttl', t.ttl, 'keep', t.keep, 'till', t.till,
   'created', string.format('%.0f', now))
-for i = 10, #ARGV do put(t, '', ARGV[i]) end
+for i = 11, #ARGV do put(t, '', ARGV[i]) end
 if ARGV[9] ~= '' then finish(t, 'done', ARGV[9]) end
 save(t)
 if KEYS[3] then
@@ -102,39 +113,41 @@ if KEYS[3] then
 end
 return {'new', t.base, t.n, t.kind, t.ct, t.ttl, t.till, t.state}`
 
-// TranscriptClaim: KEYS state, stream. ARGV ct, most attempts, the data of the end after them.
-// Begins an attempt to write a reply. All earlier writers are fenced. Returns "open", the attempt,
-// base, n, m, and the last value; or the state that prevents it.
+// TranscriptClaim: KEYS state, stream. ARGV ct, most attempts, the data of the end after them, a
+// token of this call. Begins an attempt to write a reply. All earlier writers are fenced. A repeated
+// call is the same attempt. Returns "open", the attempt, base, n, m, and the last value; or the state
+// that prevents it.
 const TranscriptClaim = luaTranscript + `
 local t = load()
 if not t then return {'missing'} end
 if t.kind ~= 'reply' then return {'foreign'} end
 if t.state ~= 'open' then return {t.state} end
-t.attempt = t.attempt + 1
+if t.token ~= ARGV[4] then t.attempt = t.attempt + 1 end
 if t.attempt > tonumber(ARGV[2]) then
   finish(t, 'failed', ARGV[3])
   save(t)
   return {'exhausted'}
 end
-t.ct = ARGV[1]
+t.ct, t.token = ARGV[1], ARGV[4]
 save(t)
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 local data = ''
 if last and t.m > 0 then data = last[2][#last[2]] end
 return {'open', t.attempt, t.base, t.n, t.m, data}`
 
-// TranscriptAppend: KEYS state, stream. ARGV attempt, number of the first entry, most entries, most
-// bytes, then pairs of an operation ("" for a value, "reset", "end:<state>") and its data. Entries
-// that were written already are skipped. Without pairs it only renews the time to live. Returns
-// "open" and n, or why it was not written.
+// TranscriptAppend: KEYS state, stream. ARGV token and number of the attempt, number of the first
+// entry, most entries, most bytes, then pairs of an operation ("" for a value, "reset",
+// "end:<state>") and its data. Entries that were written already are skipped. Without pairs it only
+// renews the time to live. Returns "open" and n, or why it was not written: "behind" also if a
+// failover has lost the claim.
 const TranscriptAppend = luaTranscript + `
 local t = load()
 if not t then return {'missing'} end
-if t.attempt ~= tonumber(ARGV[1]) then return {'fenced'} end
+if t.token ~= ARGV[1] then return {t.attempt < tonumber(ARGV[2]) and 'behind' or 'fenced'} end
 if t.state ~= 'open' then return {t.state} end
-local n = tonumber(ARGV[2])
-if n > t.n + 1 then return {'behind', t.n} end
-for i = 5, #ARGV, 2 do
+local n = tonumber(ARGV[3])
+if n > t.n + 1 then return {'behind'} end
+for i = 6, #ARGV, 2 do
   local state = ARGV[i]:match('^end:(.*)$')
   if state then
     finish(t, state, ARGV[i+1])
@@ -143,7 +156,7 @@ for i = 5, #ARGV, 2 do
   end
   n = n + 1
 end
-trim(t, tonumber(ARGV[3]), tonumber(ARGV[4]))
+trim(t, tonumber(ARGV[4]), tonumber(ARGV[5]))
 save(t)
 return {'open', t.n}`
 
@@ -157,19 +170,17 @@ local was = t.state
 if was == 'open' then
   finish(t, ARGV[1], ARGV[2])
   save(t)
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'data', ARGV[3])
-  redis.call('PEXPIRE', KEYS[3], 3600000)
+  tell(KEYS[3], ARGV[3])
 end
 return was`
 
 // TranscriptDelete: KEYS state, stream, stops, index. ARGV name. Deletes a transcript, and tells its
 // writer. Returns whether it existed.
-const TranscriptDelete = `
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'data', ARGV[1])
-redis.call('PEXPIRE', KEYS[3], 3600000)
-redis.call('DEL', KEYS[1], KEYS[2])
+const TranscriptDelete = luaTranscript + `
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[4], ARGV[1])
+tell(KEYS[3], ARGV[1])
 return 1`
 
 // TranscriptTouch: KEYS state, stream. Renews the life of a log that was read.
