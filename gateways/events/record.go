@@ -26,7 +26,13 @@ type record struct {
 	body                      []byte
 
 	once    sync.Once
-	value   any // decoded for the loop that came first
+	decoded any // a decoded[T], for the loop that came first
+}
+
+// decoded is the value of an event as a T. It tells whether another loop has the same T: an
+// assertion of the value itself would also succeed for an interface.
+type decoded[T any] struct {
+	value   T
 	invalid error
 }
 
@@ -89,13 +95,18 @@ func eventOf[T any](e *Event[T], r *record, codec redisio.Codec[T]) (err error) 
 	if r.err != nil {
 		return r.err
 	}
-	r.once.Do(func() { r.value, r.invalid = valueOf(r, codec) })
-	if v, same := r.value.(T); same {
-		e.Value = v
-		return r.invalid
+	r.once.Do(func() { r.decoded = decodedOf(r, codec) })
+	d, same := r.decoded.(decoded[T])
+	if !same {
+		d = decodedOf(r, codec) // loops with another T decode for themselves
 	}
-	e.Value, err = valueOf(r, codec) // loops with another T decode for themselves
-	return err
+	e.Value = d.value
+	return d.invalid
+}
+
+func decodedOf[T any](r *record, codec redisio.Codec[T]) (d decoded[T]) {
+	d.value, d.invalid = valueOf(r, codec)
+	return d
 }
 
 // valueOf decodes the value of an event. A panic of the codec is an error, too.

@@ -9,7 +9,7 @@ import (
 func (c Config[E]) Access() redisio.Access {
 	keys := redisio.KeyPattern("{"+c.Name+":") + "*"
 	return redisio.Access{
-		Commands: []string{"eval", "get", "hmget", "hset", "lindex", "llen", "lpos", "lrange", "pexpire", "ping",
+		Commands: []string{"eval", "get", "hmget", "hset", "lindex", "llen", "lrange", "pexpire", "ping",
 			"rpush", "set", "type", "xadd", "xlen", "xrange", "xrevrange"},
 		Writes: []string{keys},
 	}.And()

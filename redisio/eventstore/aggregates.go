@@ -95,7 +95,9 @@ type Loaded[S any] struct {
 func (a *Aggregates[S, E]) Load(ctx context.Context, aggregate string) (Loaded[S], error) {
 	l, err := a.load(ctx, aggregate, a.snapshotKey(aggregate))
 	if err == nil && a.cfg.Snapshot.Name != "" && l.folded >= a.cfg.Snapshot.Every {
-		a.save(ctx, aggregate, l)
+		if _, err := a.save(ctx, aggregate, l, 0); err != nil {
+			a.failed(aggregate, err)
+		}
 	}
 	return l, err
 }
@@ -149,6 +151,7 @@ func (a *Aggregates[S, E]) UpdateOnce(
 			return a.Load(ctx, aggregate)
 		}
 	}
+	id = cmp.Or(id, newAppendID())
 	err = RetryConflicts(ctx, a.cfg.Tries, func() error {
 		if now, err = a.Load(ctx, aggregate); err != nil {
 			return err
@@ -157,8 +160,8 @@ func (a *Aggregates[S, E]) UpdateOnce(
 		if err != nil || len(events) == 0 {
 			return err
 		}
-		part := Part[E]{Aggregate: aggregate, Expected: now.Last, Events: events}
-		r, err := a.store.AppendAll(ctx, Batch[E]{ID: id, Parts: []Part[E]{part}})
+		b := Batch[E]{ID: id, Parts: []Part[E]{{Aggregate: aggregate, Expected: now.Last, Events: events}}}
+		r, err := a.store.AppendAll(ctx, b)
 		if err != nil {
 			return err
 		}
@@ -166,15 +169,18 @@ func (a *Aggregates[S, E]) UpdateOnce(
 			now, err = a.Load(ctx, aggregate)
 			return err
 		}
-		for _, v := range events {
-			var env redisio.Envelope
-			if _, _, err := a.store.cfg.Format.Encode(nil, nil, &env, v); err != nil {
+		for n, v := range events { // as Load will read them
+			fields, err := a.store.fields(&b, aggregate, n, v)
+			if err != nil {
 				return err
 			}
-			e := Event[E]{ID: r.Last[0], Aggregate: aggregate, Type: env.Type, Value: v}
-			now.State = a.cfg.Apply(now.State, e)
+			e, err := a.store.Decode(&redisio.Entry{ID: r.ids[n].String(), Position: r.ids[n], Fields: fields})
+			if err != nil {
+				return err
+			}
+			now.State, now.Last = a.cfg.Apply(now.State, e), e.ID
 		}
-		now.Last, now.Events = r.Last[0], now.Events+len(events)
+		now.Events += len(events)
 		return nil
 	})
 	return now, err

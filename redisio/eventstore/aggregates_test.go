@@ -127,6 +127,20 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// Update applies the events that a later Load reads.
+func TestUpdateEqualsLoad(t *testing.T) {
+	ctx, s := rig.Ctx(t), newStore(t, redistest.Shared(t).Client(t))
+	seen := must(NewAggregates(s, AggregatesConfig[string, happening]{
+		Apply: func(all string, e Event[happening]) string { return all + fmt.Sprintf("%+v\n", e) }}))(t)
+	updated := must(seen.Update(ctx, "ann", func(Loaded[string]) ([]happening, error) {
+		return []happening{opened{"Ann"}, deposited{1}, measured{0.1}}, nil
+	}))(t)
+	loaded := must(seen.Load(ctx, "ann"))(t)
+	if updated.State != loaded.State || updated.Last != loaded.Last || updated.Events != loaded.Events {
+		t.Errorf("Update\n%+v\nLoad\n%+v", updated, loaded)
+	}
+}
+
 // An aggregate of many pages is read whole, and with a deleted event not at all.
 func TestLongAggregate(t *testing.T) {
 	ctx := rig.Ctx(t)

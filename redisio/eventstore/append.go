@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -48,6 +49,8 @@ type Batch[E any] struct {
 type Result struct {
 	Last     []redisio.ID // the last event of each part
 	Repeated bool         // the append had been written before
+
+	ids []redisio.ID // of all events; nil if Repeated
 }
 
 // Append writes events to an aggregate if its last event is the expected one, and returns the ID of
@@ -68,9 +71,7 @@ func (s *Store[E]) Append(
 // one, nothing is written and the error is a *Conflict for the first such part. Other errors are
 // those of Append.
 func (s *Store[E]) AppendAll(ctx context.Context, b Batch[E]) (Result, error) {
-	if b.ID == "" {
-		b.ID = rand.Text()[:16]
-	}
+	b.ID = cmp.Or(b.ID, newAppendID())
 	if err := s.checkBatch(&b); err != nil {
 		return Result{}, err
 	}
@@ -110,17 +111,17 @@ func (s *Store[E]) resultOf(b *Batch[E], reply []any) (Result, error) {
 		c.Last, _ = redisio.ParseID(last)    // "" if it has none
 		c.Between, _ = s.decodeAll(reply[4]) // those before one that cannot be decoded
 		return Result{}, c
-	case len(reply) == 1+len(b.Parts):
-		r := Result{Repeated: status == "again"}
-		for _, v := range reply[1:] {
+	case len(reply) > len(b.Parts):
+		ids := make([]redisio.ID, len(reply)-1)
+		for i, v := range reply[1:] {
 			text, _ := v.(string)
-			id, err := redisio.ParseID(text)
-			if err != nil {
+			var err error
+			if ids[i], err = redisio.ParseID(text); err != nil {
 				return Result{}, err
 			}
-			r.Last = append(r.Last, id)
 		}
-		return r, nil
+		n := len(b.Parts)
+		return Result{Last: ids[:n:n], Repeated: status == "again", ids: ids[n:]}, nil
 	}
 	return Result{}, fmt.Errorf("eventstore: unknown reply of %d values", len(reply))
 }
@@ -172,11 +173,9 @@ func (s *Store[E]) encode(b *Batch[E]) (args []any, events int, err error) {
 			len(part.Events),
 		)
 		for _, v := range part.Events {
-			env := redisio.Envelope{ID: messageID(b.ID, events), Key: part.Aggregate, Headers: b.Headers}
-			fields, _, err := s.cfg.Format.Encode(nil, nil, &env, v)
+			fields, err := s.fields(b, part.Aggregate, events, v)
 			if err != nil {
-				return nil, 0, &fault.OutcomeError{Outcome: redisio.ErrNotWritten,
-					Cause: fmt.Errorf("eventstore: event for %q: %w", fault.KeyName(part.Aggregate), err)}
+				return nil, 0, err
 			}
 			n := fields.Size()
 			if size += n; n > s.cfg.MaxEvent {
@@ -189,10 +188,6 @@ func (s *Store[E]) encode(b *Batch[E]) (args []any, events int, err error) {
 				return nil, 0, &redisio.TooManyFieldsError{Key: part.Aggregate, Fields: len(fields),
 					Limit: script.MaxOnceFields}
 			}
-			if key, _ := fields.Get("key"); string(key) != part.Aggregate {
-				return nil, 0, &fault.OutcomeError{Outcome: redisio.ErrNotWritten,
-					Cause: errors.New("eventstore: Format does not write the field key; use Kinds or redisio.Native")}
-			}
 			args = append(args, 2*len(fields))
 			for i := range fields {
 				args = append(args, fields[i].Name, fields[i].Value)
@@ -203,6 +198,21 @@ func (s *Store[E]) encode(b *Batch[E]) (args []any, events int, err error) {
 	return args, events, nil
 }
 
+// fields returns the entry of the nth event of a batch.
+func (s *Store[E]) fields(b *Batch[E], aggregate string, n int, v E) (redisio.Fields, error) {
+	env := redisio.Envelope{ID: messageID(b.ID, n), Key: aggregate, Headers: b.Headers}
+	fields, _, err := s.cfg.Format.Encode(nil, nil, &env, v)
+	if err != nil {
+		return nil, &fault.OutcomeError{Outcome: redisio.ErrNotWritten,
+			Cause: fmt.Errorf("eventstore: event for %q: %w", fault.KeyName(aggregate), err)}
+	}
+	if key, _ := fields.Get("key"); string(key) != aggregate {
+		return nil, &fault.OutcomeError{Outcome: redisio.ErrNotWritten,
+			Cause: errors.New("eventstore: Format does not write the field key; use Kinds or redisio.Native")}
+	}
+	return fields, nil
+}
+
 // fingerprint tells appends to different aggregates apart.
 func fingerprint(aggregates []string) string {
 	h := xxhash.New()
@@ -211,6 +221,8 @@ func fingerprint(aggregates []string) string {
 	}
 	return strconv.FormatUint(h.Sum64(), 36)
 }
+
+func newAppendID() string { return rand.Text()[:16] }
 
 func messageID(id string, n int) string { return id + "/" + strconv.Itoa(n) }
 

@@ -1,8 +1,10 @@
 package eventstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -222,6 +224,29 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
+// The client itself repeats a command whose reply was lost, and then cannot connect. The outcome is
+// unknown, although the last try was not sent.
+func TestRepeatsOfTheClient(t *testing.T) {
+	srv := redistest.Shared(t)
+	proxy := redistest.StartProxy(t, srv.Addr())
+	opt := srv.Options()
+	opt.MaxRetries = 3
+	var dialed atomic.Bool
+	opt.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		if dialed.Swap(true) {
+			return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
+		}
+		return new(net.Dialer).DialContext(ctx, network, proxy.Addr())
+	}
+	rdb := redis.NewClient(opt)
+	defer rdb.Close()
+	s := newStore(t, rdb, func(c *Config[happening]) { c.Patience = 20 * time.Millisecond })
+	proxy.Cut(redistest.CutReply, "XADD", 1)
+	if _, err := s.Append(rig.Ctx(t), "ann", None, opened{"Ann"}); !errors.Is(err, redisio.ErrUnknownOutcome) {
+		t.Errorf("the event was written: %v", err)
+	}
+}
+
 func newStoreLike(s *Store[happening], rdb redis.UniversalClient) *Store[happening] {
 	return &Store[happening]{rdb: rdb, cfg: s.cfg}
 }
@@ -230,7 +255,7 @@ func newStoreLike(s *Store[happening], rdb redis.UniversalClient) *Store[happeni
 // its ID.
 func TestAppendID(t *testing.T) {
 	ctx, rdb := rig.Ctx(t), redistest.Shared(t).Client(t)
-	s := newStore(t, rdb)
+	s := newStore(t, rdb, func(c *Config[happening]) { c.MaxBetween = -1 })
 	first := must(s.Append(ctx, "ann", None, opened{"Ann"}))(t)
 	batch := Batch[happening]{ID: "order/7", Parts: []Part[happening]{
 		{"bob", Any, []happening{deposited{1}, deposited{2}}}, {"ann", first, []happening{withdrawn{3}}}}}
@@ -250,6 +275,11 @@ func TestAppendID(t *testing.T) {
 	}
 	if _, n, _ := s.Last(ctx, "bob"); n != 3 {
 		t.Errorf("%d events of bob, want 3", n)
+	}
+	longer := batch
+	longer.Parts = []Part[happening]{batch.Parts[0], {"ann", first, []happening{withdrawn{3}, withdrawn{4}}}}
+	if _, err := s.AppendAll(ctx, longer); !errors.Is(err, ErrAppendID) {
+		t.Errorf("the ID of an append of fewer events: %v", err)
 	}
 	must(s.AppendAll(ctx, Batch[happening]{ID: "x", Parts: []Part[happening]{{"ann", Any, []happening{opened{}}}}}))(t)
 	other := Batch[happening]{ID: "x", Parts: []Part[happening]{{"bob", Any, []happening{opened{}}}}}

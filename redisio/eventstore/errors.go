@@ -15,8 +15,9 @@ var (
 	ErrConflict = errors.New("eventstore: conflict")
 	// ErrForeign reports a key that does not belong to the store. A *ForeignError has the details.
 	ErrForeign = errors.New("eventstore: key does not belong to the store")
-	// ErrAppendID reports that the ID of an append was used for an append to other aggregates.
-	ErrAppendID = errors.New("eventstore: append ID was used for other aggregates; choose another ID")
+	// ErrAppendID reports that the ID of an append was used for an append to other aggregates, or of
+	// fewer events.
+	ErrAppendID = errors.New("eventstore: append ID was used for another append; choose another ID")
 	// ErrTooLarge reports an append that exceeds a limit. A *TooLargeError has the details.
 	ErrTooLarge = errors.New("eventstore: too large")
 )

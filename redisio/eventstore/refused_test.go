@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
@@ -179,6 +180,13 @@ func TestFullServer(t *testing.T) {
 	}
 	if last, n, _ := s.Last(ctx, "ann"); last != first || n != 1 {
 		t.Errorf("%d events, the last %v", n, last)
+	}
+	s.cfg.Patience = time.Hour
+	failed := 0
+	accounts := newAccounts(t, s, SnapshotConfig[account]{Name: "account", Every: 1,
+		OnError: func(string, error) { failed++ }})
+	if l := must(accounts.Load(ctx, "ann"))(t); l.Events != 1 || failed != 1 { // it does not wait for the snapshot
+		t.Errorf("%+v, %d snapshots failed", l, failed)
 	}
 	if err := rdb.ConfigSet(ctx, "maxmemory", "0").Err(); err != nil {
 		t.Fatal(err)

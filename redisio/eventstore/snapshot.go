@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
@@ -15,6 +16,13 @@ import (
 // was stored. It was not if a later one exists, so a slow process never replaces a newer snapshot.
 // Load and Update call it by themselves, see SnapshotConfig.Every.
 func (a *Aggregates[S, E]) Save(ctx context.Context, aggregate string, l Loaded[S]) (saved bool, err error) {
+	return a.save(ctx, aggregate, l, max(a.store.cfg.Patience, 0))
+}
+
+// save is Save with a patience. Load has none, because its caller does not need the snapshot.
+func (a *Aggregates[S, E]) save(
+	ctx context.Context, aggregate string, l Loaded[S], patience time.Duration,
+) (saved bool, err error) {
 	key := a.snapshotKey(aggregate)
 	if key == "" {
 		return false, &redisio.ConfigError{Type: "eventstore.AggregatesConfig", Field: "Snapshot.Name",
@@ -31,7 +39,7 @@ func (a *Aggregates[S, E]) Save(ctx context.Context, aggregate string, l Loaded[
 		return false, &TooLargeError{"Snapshot.MaxBytes", len(data), a.cfg.Snapshot.MaxBytes}
 	}
 	var n int
-	err = fault.WaitFor(ctx, max(a.store.cfg.Patience, 0), func() (err error) {
+	err = fault.WaitFor(ctx, patience, func() (err error) {
 		n, err = a.store.rdb.Eval(ctx, script.Snapshot, []string{key, a.store.index(aggregate)},
 			l.Last.String(), l.Events, data, a.cfg.Snapshot.Expire.Milliseconds()).Int()
 		return err
@@ -40,13 +48,6 @@ func (a *Aggregates[S, E]) Save(ctx context.Context, aggregate string, l Loaded[
 		return false, check.KeyError("save snapshot", key, err)
 	}
 	return n == 1, nil
-}
-
-// save is Save for a snapshot that nobody waits for.
-func (a *Aggregates[S, E]) save(ctx context.Context, aggregate string, l Loaded[S]) {
-	if _, err := a.Save(ctx, aggregate, l); err != nil {
-		a.failed(aggregate, err)
-	}
 }
 
 func (a *Aggregates[S, E]) failed(aggregate string, err error) {

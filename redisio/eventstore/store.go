@@ -141,16 +141,30 @@ func (s *Store[E]) write(ctx context.Context, op, text string, keys []string, ar
 	return reply, s.refused(keys[0], reply)
 }
 
-// eval runs a script. sent reports that a try may have reached the server without an answer.
+// single is a command that the client itself does not send again, so that eval knows of each try.
+type single struct{ *redis.Cmd }
+
+func (single) NoRetry() bool { return true }
+
+// eval runs a script. sent reports that a try may have reached the server without an answer. A
+// cluster client repeats commands in any case. Then only an answer of the script itself says that no
+// try was executed.
 func (s *Store[E]) eval(
-	ctx context.Context,
-	text string,
-	keys []string,
-	args []any,
+	ctx context.Context, text string, keys []string, args []any,
 ) (reply []any, sent bool, err error) {
+	all := []any{"eval", text, len(keys)}
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	all = append(all, args...)
+	_, known := s.rdb.(*redis.Client)
 	err = fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() (err error) {
-		reply, err = s.rdb.Eval(ctx, text, keys, args...).Slice()
-		sent = sent || err != nil && !fault.IsServerSaid(err) && !fault.NeverSent(err)
+		cmd := redis.NewCmd(ctx, all...)
+		cmd.SetFirstKeyPos(3)
+		_ = s.rdb.Process(ctx, single{cmd}) // Slice returns the error
+		reply, err = cmd.Slice()
+		ran := fault.Judge(err) == fault.Permanent || fault.IsFull(err)
+		sent = sent || err != nil && !ran && !(known && (fault.IsServerSaid(err) || fault.NeverSent(err)))
 		return err
 	})
 	if err == nil && len(reply) == 0 {

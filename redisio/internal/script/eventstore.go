@@ -37,8 +37,9 @@ end`
 //
 // It checks everything before it writes. The first write is refused without memory, and later ones
 // are not, so the append is written whole or not at all. Returns "ok" or "again" and the last ID of
-// each part, or "conflict", "foreign", "partitions" or "used" with details.
-const Append = luaEvents + `
+// each part, and after "ok" the ID of each event; or "conflict", "foreign", "partitions" or "used" with
+// details. The expected event is found by bisection, because an index may have millions of IDs.
+const Append = luaEvents + LuaLess + `
 local log, once = KEYS[1], KEYS[2]
 local bad, fresh = marked(log, ARGV[1], ARGV[2])
 if bad then return bad end
@@ -61,36 +62,48 @@ for p = 3, #KEYS do
   part.last = last or ''
   parts[#parts+1] = part
 end
-local function between(part)
-  local from = 0
-  if part.expected ~= '' then
-    local pos = redis.call('LPOS', part.key, part.expected, 'RANK', -1, 'MAXLEN', 100000)
-    if not pos then return {}, 0 end
-    from = pos + 1
+local function upto(part)
+  if part.expected == '' then return 0 end
+  local low, high = 0, redis.call('LLEN', part.key)
+  while low < high do
+    local mid = math.floor((low + high) / 2)
+    local id = redis.call('LINDEX', part.key, mid)
+    if id == part.expected then return mid + 1 end
+    if less(id, part.expected) then low = mid + 1 else high = mid end
   end
-  local all, size, n = {}, 0, redis.call('LLEN', part.key) - from
-  if n == 0 or ARGV[6] == '0' then return all, n end
-  for _, id in ipairs(redis.call('LRANGE', part.key, from, from + ARGV[6] - 1)) do
+end
+local function between(part)
+  local from = upto(part)
+  if not from then return {}, 0 end
+  local all, size = {}, 0
+  for _, id in ipairs(redis.call('LRANGE', part.key, from, from + math.max(ARGV[6], 1) - 1)) do
     local e = at(log, id)
     if not e then break end
     for _, v in ipairs(e[2]) do size = size + #v end
     if #all > 0 and size > tonumber(ARGV[7]) then break end
     all[#all+1] = e
   end
-  return all, n
+  return all, redis.call('LLEN', part.key) - from
 end
 local function repeated(part, e)
   if not e or field(e, 'id') ~= part.first then return nil end
   local back = redis.call('XREVRANGE', log, e[1], '-', 'COUNT', part.before + 1)
-  local out, of = {'again'}, {}
-  for _, w in ipairs(redis.call('XRANGE', log, back[#back][1], '+', 'COUNT', ARGV[8])) do of[field(w, 'key')] = w[1] end
-  for _, q in ipairs(parts) do out[#out+1] = of[q.aggregate] or '' end
+  local out, of, n = {'again'}, {}, 0
+  for _, w in ipairs(redis.call('XRANGE', log, back[#back][1], '+', 'COUNT', ARGV[8])) do
+    if field(w, 'id') ~= ARGV[3]..'/'..n then return {'used'} end
+    of[field(w, 'key')], n = w[1], n + 1
+  end
+  if n < tonumber(ARGV[8]) then return {'used'} end
+  for _, q in ipairs(parts) do
+    if not of[q.aggregate] then return {'used'} end
+    out[#out+1] = of[q.aggregate]
+  end
   return out
 end
 for p, part in ipairs(parts) do
   if part.expected ~= '*' and part.expected ~= part.last then
     local all, n = between(part)
-    return repeated(part, all[1]) or {'conflict', p, part.last, n, all}
+    return repeated(part, all[1]) or {'conflict', p, part.last, n, ARGV[6] == '0' and {} or all}
   end
 end
 if fresh then
@@ -101,18 +114,20 @@ if fresh then
   end
 end
 if #parts == 0 then return {'ok'} end
-local out, result = {'ok'}, ARGV[4]
+local out, ids, result = {'ok'}, {}, ARGV[4]
 for _, part in ipairs(parts) do
   local j, id = part.from, nil
   for _ = 1, part.n do
     id = redis.call('XADD', log, '*', unpack(ARGV, j + 1, j + ARGV[j]))
     redis.call('RPUSH', part.key, id)
+    ids[#ids+1] = id
     j = j + 1 + ARGV[j]
   end
   out[#out+1] = id
   result = result..' '..id
 end
 redis.call('SET', once, result, 'PX', ARGV[5])
+for _, id in ipairs(ids) do out[#out+1] = id end
 return out`
 
 // Events reads events of an aggregate: KEYS log, index, and perhaps a snapshot. ARGV aggregate,
