@@ -24,6 +24,7 @@ type streamReader[T any] struct {
 	events  events
 	leases
 	end    *gather.End // nil without an end
+	looked time.Time   // when read looked for the end
 	err    error       // of the configuration
 	open   atomic.Bool
 	unread func() bool // stops the wait for the drain; nil before the first Read
@@ -73,16 +74,26 @@ func (s *streamReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	return final(ctx, err)
 }
 
+// keepMarks is the longest time between two looks for the end. It is less than half of the default of
+// gather.EndConfig.TTL, so a look keeps the marks.
+const keepMarks = time.Hour
+
 // read reads entries. At the end of a stream that has one it returns io.EOF.
 func (s *streamReader[T]) read(ctx context.Context, in *flow.Intake[T], b *redisio.Batch) error {
 	if s.end == nil {
 		return s.r.Read(ctx, in.Room(), int64(in.Bytes()), b)
 	}
 	for {
-		if err := s.r.Poll(ctx, in.Room(), int64(in.Bytes()), b); err != nil || len(b.Entries) > 0 {
+		err := s.r.Poll(ctx, in.Room(), int64(in.Bytes()), b)
+		read := len(b.Entries) > 0
+		if err != nil || read && time.Since(s.looked) < keepMarks {
 			return err
 		}
-		switch at, err := s.end.Reached(ctx, s.plan.group.Group); {
+		s.looked = time.Now()
+		at, err := s.end.Reached(ctx, s.plan.group.Group)
+		switch {
+		case read:
+			return nil // they are not settled
 		case at:
 			return io.EOF
 		case redisio.IsPermanent(err):

@@ -24,7 +24,8 @@ type BarrierConfig struct {
 	Name string
 	// Expect is how many participants reach the barrier.
 	Expect int
-	// TTL is how long the barrier is kept after an arrival. Defaults to 24h.
+	// TTL is how long the barrier is kept after an arrival. Choose it above the longest time between
+	// two of them. Defaults to 24h.
 	TTL time.Duration
 	// Patience is how long Arrive retries while the server cannot answer. Defaults to 30s. Negative
 	// means that it does not retry.
@@ -50,10 +51,10 @@ func (c BarrierConfig) keys() []string {
 	return []string{redisio.Beside(c.Name, ":arrived"), redisio.Beside(c.Name, ":reached")}
 }
 
-// Access returns the rights to arrive at the barrier and to wait for it.
+// Access returns the rights to arrive at the barrier, to wait for it and to delete it.
 func (c BarrierConfig) Access() redisio.Access {
 	k := c.keys()
-	return acl.Of(k, "eval", "pexpire", "sadd", "scard", "sismember", "xadd", "xlen").
+	return acl.Of(k, "del", "eval", "pexpire", "sadd", "scard", "sismember", "xadd", "xlen").
 		And(reader.TailConfig{Key: k[1]}.Access())
 }
 
@@ -130,12 +131,9 @@ func (b *Barrier) Reached(ctx context.Context) (bool, error) {
 	return n > 0, check.ReadError(key, err)
 }
 
-// Delete deletes the barrier. Participants that arrive later count anew.
+// Delete deletes the barrier, whole or not at all. Participants that arrive later count anew. A Wait
+// that has not seen the barrier reached waits for the new one.
 func (b *Barrier) Delete(ctx context.Context) error {
-	for _, key := range b.cfg.keys() {
-		if err := b.rdb.Del(ctx, key).Err(); err != nil {
-			return check.KeyError("delete", key, err)
-		}
-	}
-	return nil
+	k := b.cfg.keys()
+	return check.KeyError("delete", k[0], b.rdb.Del(ctx, k...).Err())
 }

@@ -203,7 +203,7 @@ func TestAccess(t *testing.T) {
 	}
 	_, err1 = b.Arrive(rig.Ctx(t), "x")
 	_, err2 = b.Reached(rig.Ctx(t))
-	if err := errors.Join(err1, err2, b.Wait(rig.Ctx(t))); err != nil {
+	if err := errors.Join(err1, err2, b.Wait(rig.Ctx(t)), b.Delete(rig.Ctx(t))); err != nil {
 		t.Error(err)
 	}
 	e, err := gather.NewEnd(srv.User(t, "producer", end.Access().Rules()...), end)
@@ -214,7 +214,7 @@ func TestAccess(t *testing.T) {
 	rig.Grouped(t, srv.Client(t), name, "g")
 	_, err1 = e.Mark(rig.Ctx(t), "x")
 	_, err2 = e.Reached(rig.Ctx(t), "g")
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err1, err2, e.Reopen(rig.Ctx(t))); err != nil {
 		t.Error(err)
 	}
 	if err := srv.User(t, "nobody").Eval(context.Background(), "return 1", nil).Err(); err == nil {

@@ -22,7 +22,8 @@ type EndConfig struct {
 	Key string
 	// Producers is how many producers write to it. Defaults to 1.
 	Producers int
-	// TTL is how long the marks are kept after the last one. Defaults to 24h.
+	// TTL is how long the marks are kept after the last one, or after a reader has looked for the end.
+	// Defaults to 24h.
 	TTL time.Duration
 	// Patience is how long a call retries while the server cannot answer. Defaults to 30s. Negative
 	// means that it does not retry.
@@ -43,10 +44,11 @@ func (c EndConfig) Validate() error {
 
 func (c EndConfig) keys() []string { return []string{c.Key, redisio.Beside(c.Key, ":end")} }
 
-// Access returns the rights to mark the end of the stream, and to ask whether it is reached.
+// Access returns the rights to mark the end of the stream, to ask whether it is reached, and to delete
+// the marks.
 func (c EndConfig) Access() redisio.Access {
-	return acl.Of(c.keys(), "eval", "exists", "hexists", "hlen", "hset", "hvals", "pexpire", "xinfo|groups",
-		"xinfo|stream", "xpending", "xrange")
+	return acl.Of(c.keys(), "del", "eval", "exists", "hexists", "hlen", "hset", "hvals", "pexpire", "pttl",
+		"xinfo|groups", "xinfo|stream", "xpending", "xrange")
 }
 
 // End is the end of a stream that is written once. Each producer marks it when it has written its
@@ -68,9 +70,11 @@ func NewEnd(rdb redis.UniversalClient, cfg EndConfig) (*End, error) {
 	return &End{rdb: rdb, cfg: cfg}, nil
 }
 
-// Mark marks the end for a producer. Everything that is in the stream now is before the mark. A
-// producer that writes more after a restart marks the end again; its last mark counts. It returns
-// how many producers have marked the end. The error is ErrTooMany if as many others have.
+// Mark marks the end for a producer. Everything that is in the stream now is before the mark. It
+// returns how many producers have marked the end. The error is ErrTooMany if as many others have.
+//
+// A producer needs a name that stays the same after a restart, such as its number. Then it marks the
+// end again and its last mark counts. With a new name it counts twice, and readers may end early.
 func (e *End) Mark(ctx context.Context, producer string) (marks int, err error) {
 	return count(ctx, e.rdb, e.cfg.Patience, "mark the end of", producer, e.cfg.Key, func() *redis.Cmd {
 		return e.rdb.Eval(ctx, script.MarkEnd, e.cfg.keys(), producer, e.cfg.Producers, e.cfg.TTL.Milliseconds())
@@ -78,10 +82,11 @@ func (e *End) Mark(ctx context.Context, producer string) (marks int, err error) 
 }
 
 // Reached reports whether all producers have marked the end, and the group has settled every entry
-// before the marks. An entry that waits for its retry is not settled. It makes one round trip, and
-// does not retry.
+// before the marks. An entry that waits for its retry is not settled. It keeps the marks for TTL,
+// makes one round trip, and does not retry.
 func (e *End) Reached(ctx context.Context, group string) (bool, error) {
-	reply, err := e.rdb.Eval(ctx, script.AtEnd, e.cfg.keys(), group, e.cfg.Producers).Int64Slice()
+	reply, err := e.rdb.Eval(ctx, script.AtEnd, e.cfg.keys(), group, e.cfg.Producers,
+		e.cfg.TTL.Milliseconds()).Int64Slice()
 	if err == nil && len(reply) != 2 {
 		err = fmt.Errorf("a reply of %d numbers", len(reply))
 	}

@@ -246,7 +246,7 @@ func TestGatherUnknown(t *testing.T) {
 		t.Error(err)
 	}
 	states, err := s.States(rig.Ctx(t), "g", "h", "i")
-	if diff := cmp.Diff([]gather.State{gather.Unknown, gather.Open, gather.Over}, states); diff != "" || err != nil {
+	if diff := cmp.Diff([]gather.State{gather.Unknown, gather.Sending, gather.Over}, states); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
 }

@@ -76,7 +76,6 @@ func (s *Store) Open(ctx context.Context, id string, t Terms) (Status, error) {
 // then nothing was appended. Send at most some hundred parts, or a MiB, at once.
 func (s *Store) Send(ctx context.Context, id string, from int, trace string, parts ...[]byte) (sent int, err error) {
 	args := make([]any, 0, 4+len(parts))
-	// While the stream exists, parts of gathers that are open may be in it.
 	args = append(args, from, s.cfg.MaxQueued, (queueTTL + s.cfg.TTL).Milliseconds(), trace)
 	for _, p := range parts {
 		args = append(args, p)
@@ -92,11 +91,13 @@ func (s *Store) Send(ctx context.Context, id string, from int, trace string, par
 		return int(n[1]), ErrOver
 	case script.GatherFull:
 		return int(n[1]), ErrFull
+	case script.GatherNoPart:
+		return int(n[1]), noPart(id, from+len(parts)-1)
 	}
 	return int(n[1]), nil
 }
 
-// queueTTL is how long the stream of parts is kept after the last part was sent, besides TTL.
+// queueTTL is how long the stream of parts is kept after the time of its gathers, besides TTL.
 const queueTTL = 24 * time.Hour
 
 // Begin reports whether a part is still to be done. wanted is false if it has its result. left is
@@ -121,8 +122,8 @@ const (
 )
 
 // Put gives the result of a part, or the text of its failure if ok is false, of which 1 KiB is kept.
-// It counts once. The
-// errors are ErrUnknown, and ErrOver for a result that comes late: it is dropped and counted.
+// It counts once. The errors are ErrUnknown, and ErrOver for a result that comes late: it is dropped
+// and counted.
 func (s *Store) Put(ctx context.Context, id string, part int, ok bool, data []byte) (Receipt, error) {
 	if part < 0 {
 		return 0, noPart(id, part)
@@ -171,47 +172,22 @@ func verdict(code int64) error {
 	return nil
 }
 
-// call runs the script, which returns numbers.
-func (s *Store) call(ctx context.Context, op, id, name string, args ...any) (n []int64, err error) {
-	err = s.eval(ctx, op, id, name, args, func(reply any) error {
-		list, ok := reply.([]any)
-		if !ok {
-			return fmt.Errorf("a reply of type %T", reply)
-		}
-		n = n[:0]
-		for _, v := range list {
-			i, ok := v.(int64)
-			if !ok {
-				return fmt.Errorf("a reply with a %T", v)
-			}
-			n = append(n, i)
-		}
-		for len(n) < 3 {
-			n = append(n, 0)
-		}
-		return nil
-	})
-	return n, err
-}
-
 // maxID bounds the names of keys.
 const maxID = 1000
 
-// eval runs the script, and retries it for Patience.
-func (s *Store) eval(ctx context.Context, op, id, name string, args []any, parse func(any) error) error {
+// call runs the script, which returns one or two numbers. It retries for Patience.
+func (s *Store) call(ctx context.Context, op, id, name string, args ...any) (n [3]int64, err error) {
 	if id == "" || len(id) > maxID {
-		return &TooLargeError{What: "the ID of a gather, which is not empty", Size: len(id), Limit: maxID}
+		return n, &TooLargeError{What: "the ID of a gather, which is not empty", Size: len(id), Limit: maxID}
 	}
 	key := s.cfg.Key(id)
 	all := append([]any{name, id}, args...)
-	err := fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() error {
-		reply, err := s.rdb.Eval(ctx, script.Gather, []string{key, s.cfg.Parts(), s.cfg.Notices()}, all...).Result()
-		if err != nil {
-			return err
-		}
-		return parse(reply)
+	err = fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() error {
+		reply, err := s.rdb.Eval(ctx, script.Gather, []string{key, s.cfg.Parts(), s.cfg.Notices()}, all...).Int64Slice()
+		copy(n[:], reply)
+		return err
 	})
-	return check.KeyError(op, key, err)
+	return n, check.KeyError(op, key, err)
 }
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

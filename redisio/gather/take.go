@@ -1,8 +1,8 @@
 package gather
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -41,83 +41,80 @@ type Part struct {
 	Data []byte // the result, or the text of the failure
 }
 
+// takeMost is how many results one command reads.
+const takeMost = 250
+
 // Take returns the outcome of a gather that is over. For one that is still open, it returns nil and
 // what is left of its time. The gather is then kept for Keep, so another process may take it again.
-// The error is ErrUnknown if it does not exist.
+// It reads the results in commands of at most 250 each; all of them are in memory at the end. The
+// error is ErrUnknown if the gather does not exist.
 func (s *Store) Take(ctx context.Context, id string) (o *Outcome, left time.Duration, err error) {
-	code := int64(0)
-	err = s.eval(ctx, "take gather", id, "take", []any{s.cfg.Keep.Milliseconds()}, func(reply any) (err error) {
-		list, ok := reply.([]any)
-		if !ok || len(list) != 2 {
-			return fmt.Errorf("a reply of type %T", reply)
+	n, err := s.call(ctx, "take gather", id, "end")
+	if err == nil && n[0] == script.GatherUnknown {
+		err = ErrUnknown
+	}
+	if err != nil || n[0] == script.GatherDone {
+		return nil, milliseconds(n[1]), err
+	}
+	o = &Outcome{}
+	for o.Parts == nil || len(o.Parts) < cap(o.Parts) {
+		if err := s.takeSome(ctx, id, o); err != nil {
+			return nil, 0, err
 		}
-		code, _ = list[0].(int64)
-		switch v := list[1].(type) {
-		case int64:
-			left = milliseconds(v)
-		case []any:
-			o, err = outcomeOf(v)
-		case map[any]any: // RESP3
-			o, err = outcomeOf(flat(v))
-		}
+	}
+	return o, 0, s.keep(ctx, id)
+}
+
+// takeSome reads the counts of a closed gather, and the next results.
+func (s *Store) takeSome(ctx context.Context, id string, o *Outcome) error {
+	fields := []string{"closed", "n", "need", "done", "failed", "late"}
+	head, from := len(fields), len(o.Parts)
+	for i := range takeMost {
+		fields = append(fields, "p"+strconv.Itoa(from+i))
+	}
+	key := s.cfg.Key(id)
+	var values []any
+	err := fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() (err error) {
+		values, err = s.rdb.HMGet(ctx, key, fields...).Result()
 		return err
 	})
-	if err == nil {
-		switch {
-		case code == script.GatherUnknown:
-			err = ErrUnknown
-		case code == script.GatherOver && o == nil:
-			err = fmt.Errorf("gather: take gather %s: a reply without its fields", id)
-		}
+	if err != nil {
+		return check.KeyError("take gather", key, err)
 	}
-	return o, left, err
+	texts := make([]string, len(fields))
+	for i, v := range values {
+		texts[i], _ = v.(string)
+	}
+	parts, _ := strconv.Atoi(texts[1])
+	switch {
+	case values[0] == nil: // it has expired since
+		return ErrUnknown
+	case parts < 1 || parts > MaxParts:
+		return fmt.Errorf("gather: the gather has %q parts", texts[1])
+	case o.Parts == nil:
+		o.Parts = make([]Part, 0, parts)
+	}
+	o.How = How(cmp.Or(texts[0], string(Expired)))
+	for i, n := range []*int{&o.Need, &o.Done, &o.Failed, &o.Late} {
+		*n, _ = strconv.Atoi(texts[2+i])
+	}
+	for _, text := range texts[head:][:min(takeMost, cap(o.Parts)-from)] {
+		part := Part{}
+		if text != "" {
+			part = Part{Came: true, OK: text[0] == '1', Data: []byte(text[1:])}
+		}
+		o.Parts = append(o.Parts, part)
+	}
+	return nil
 }
 
-func flat(m map[any]any) []any {
-	list := make([]any, 0, 2*len(m))
-	for k, v := range m {
-		list = append(list, k, v)
-	}
-	return list
-}
-
-func outcomeOf(fields []any) (*Outcome, error) {
-	o := &Outcome{}
-	results := make(map[int]string)
-	for i := 0; i+1 < len(fields); i += 2 {
-		name, _ := fields[i].(string)
-		value, _ := fields[i+1].(string)
-		n, _ := strconv.Atoi(value)
-		switch name {
-		case "n":
-			if n < 1 || n > MaxParts {
-				return nil, fmt.Errorf("gather: the gather has %q parts", value)
-			}
-			o.Parts = make([]Part, n)
-		case "need":
-			o.Need = n
-		case "done":
-			o.Done = n
-		case "failed":
-			o.Failed = n
-		case "late":
-			o.Late = n
-		case "closed":
-			o.How = How(value)
-		default:
-			if len(name) > 1 && name[0] == 'p' {
-				if part, err := strconv.Atoi(name[1:]); err == nil {
-					results[part] = value
-				}
-			}
-		}
-	}
-	for part, value := range results {
-		if part >= 0 && part < len(o.Parts) && value != "" {
-			o.Parts[part] = Part{Came: true, OK: value[0] == '1', Data: []byte(value[1:])}
-		}
-	}
-	return o, nil
+// keep lets a gather that was taken expire.
+func (s *Store) keep(ctx context.Context, id string) error {
+	key := s.cfg.Key(id)
+	err := fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() error {
+		return s.rdb.PExpire(ctx, key, s.cfg.Keep).Err()
+	})
+	return check.KeyError("keep gather", key, err)
 }
 
 // State is whether a gather is over.
@@ -127,10 +124,11 @@ const (
 	Open    State = iota
 	Over          // closed
 	Unknown       // there is no such gather
+	Sending       // open, but not all of its parts were sent, or a failover has lost some
 )
 
-// States returns the states of gathers, by one round trip for many. An open gather whose time is
-// over is Open.
+// States returns the states of gathers, by one round trip for many. A gather whose time is over is
+// Open or Sending until it is taken.
 func (s *Store) States(ctx context.Context, ids ...string) (states []State, err error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -138,21 +136,24 @@ func (s *Store) States(ctx context.Context, ids ...string) (states []State, err 
 	states = make([]State, len(ids))
 	err = fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() error {
 		pipe := s.rdb.Pipeline()
-		closed := make([]*redis.StringCmd, len(ids))
+		replies := make([]*redis.SliceCmd, len(ids))
 		for i, id := range ids {
-			closed[i] = pipe.HGet(ctx, s.cfg.Key(id), "closed")
+			replies[i] = pipe.HMGet(ctx, s.cfg.Key(id), "closed", "sent", "n")
 		}
 		_, _ = pipe.Exec(ctx) // each command has its own error
-		for i, cmd := range closed {
-			switch text, err := cmd.Result(); {
-			case errors.Is(err, redis.Nil):
-				states[i] = Unknown
+		for i, cmd := range replies {
+			v, err := cmd.Result()
+			switch {
 			case err != nil:
 				return err
-			case text == "":
-				states[i] = Open
-			default:
+			case v[0] == nil:
+				states[i] = Unknown
+			case v[0] != "":
 				states[i] = Over
+			case v[1] != v[2]:
+				states[i] = Sending
+			default:
+				states[i] = Open
 			}
 		}
 		return nil

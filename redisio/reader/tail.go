@@ -110,11 +110,21 @@ func (r *Tail) Position() redisio.ID { return r.last }
 
 // Read fills b with 1 to count entries and blocks until there is one, as [Group.Read] does.
 func (r *Tail) Read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {
+	return r.read(ctx, count, maxBytes, b, false)
+}
+
+// Poll is Read, except that it returns without entries and without an error if none arrive within
+// Block, and after a reconnect.
+func (r *Tail) Poll(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {
+	return r.read(ctx, count, maxBytes, b, true)
+}
+
+func (r *Tail) read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch, once bool) error {
 	b.Reset()
 	if count < 1 {
 		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, fault.KeyName(r.cfg.Key))
 	}
-	return r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b, false)
+	return r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b, once)
 }
 
 func (r *Tail) round(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {

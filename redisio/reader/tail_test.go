@@ -55,6 +55,10 @@ func TestTail(t *testing.T) {
 	if p.Lost() == 0 || cut.Position() != last {
 		t.Fatalf("lost %d, at %v", p.Lost(), cut.Position())
 	}
+	var none redisio.Batch
+	if err := end.Poll(rig.Ctx(t), 1, 0, &none); err != nil || len(none.Entries) > 0 {
+		t.Fatalf("nothing new: %v, %v", none.Entries, err)
+	}
 	at := openTail(t, rdb, TailConfig{Key: key, Start: redisio.StartTime(id.Time())})
 	if got := rig.IDs(rig.Read(t, at, 1)); got[0] != all[0] && got[0] != all[2] && got[0] != all[1] {
 		t.Fatalf("got %v", got)

@@ -11,19 +11,26 @@ package script
 //	send    from, most queued, ttl ms, trace, payloads… Returns {code, sent}.
 //	begin   i. Returns {code, ms left}.
 //	put     i, ok, data, text for too much. Returns {code}.
-//	take    keep ms. Returns {code, ms left}, or {GatherOver, the fields of the hash}.
+//	end     Closes a gather whose time is over. Returns {code, ms left}.
 //	cancel  Returns {code}.
+//
+// The size of the gather does not change how long a call takes: the results are read outside. Late
+// parts and the end are not refused by a server without memory, because they make room.
 const Gather = `
 local op, id = ARGV[1], ARGV[2]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local f = redis.call('HMGET', KEYS[1], 'closed', 'until', 'sent')
+local f = redis.call('HMGET', KEYS[1], 'closed', 'until', 'sent', 'n')
 local known, over = f[1], f[1] and (f[1] ~= '' or now >= tonumber(f[2]))
 local left = known and math.max(0, f[2] - now) or 0
 local function close(why)
   redis.call('HSET', KEYS[1], 'closed', why)
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'id', id)
   redis.call('PEXPIRE', KEYS[3], 3600000)
+end
+local function late()
+  redis.pcall('HINCRBY', KEYS[1], 'late', 1)
+  return {2, 0}
 end
 if op == 'open' then
   if known then return {over and 1 or 0, tonumber(f[3]), left} end
@@ -36,47 +43,48 @@ if not known then return {-1, 0} end
 if op == 'send' then
   local from, sent = tonumber(ARGV[3]), tonumber(f[3])
   if sent ~= from or over then return {over and 2 or 1, sent} end
-  local queued = redis.call('XLEN', KEYS[2])
-  if queued > 0 and queued + #ARGV - 6 > tonumber(ARGV[4]) then return {-4, sent} end
+  local count, queued = #ARGV - 6, redis.call('XLEN', KEYS[2])
+  if from + count > tonumber(f[4]) then return {-2, sent} end
+  if queued > 0 and queued + count > tonumber(ARGV[4]) then return {-4, sent} end
   for i = 7, #ARGV do
     local a = {'data', ARGV[i], 'id', id..'.'..string.format('%d', from + i - 7)}
     if ARGV[6] ~= '' then a[5] = 'traceparent'; a[6] = ARGV[6] end
     redis.call('XADD', KEYS[2], '*', unpack(a))
   end
-  sent = from + #ARGV - 6
-  redis.call('HSET', KEYS[1], 'sent', sent)
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
-  return {0, sent}
+  redis.call('HSET', KEYS[1], 'sent', from + count)
+  local ttl = left + ARGV[5] -- gathers with parts in the stream may have more time than this one
+  if redis.call('PTTL', KEYS[2]) < ttl then redis.call('PEXPIRE', KEYS[2], string.format('%d', ttl)) end
+  return {0, from + count}
 elseif op == 'begin' then
   if redis.call('HEXISTS', KEYS[1], 'p'..ARGV[3]) == 1 then return {1, left} end
-  if over then redis.call('HINCRBY', KEYS[1], 'late', 1); return {2, 0} end
+  if over then return late() end
   return {0, left}
 elseif op == 'put' then
   local field, ok, v = 'p'..ARGV[3], ARGV[4], ARGV[5]
   if redis.call('HEXISTS', KEYS[1], field) == 1 then return {1} end
-  if over then redis.call('HINCRBY', KEYS[1], 'late', 1); return {2} end
-  local g = redis.call('HMGET', KEYS[1], 'n', 'need', 'partial', 'most', 'done', 'failed', 'size')
-  for i = 1, 7 do g[i] = tonumber(g[i]) end
-  if tonumber(ARGV[3]) >= g[1] then return {-2} end
+  if over then return late() end
+  local n, g = tonumber(f[4]), redis.call('HMGET', KEYS[1], 'need', 'partial', 'most', 'done', 'failed', 'size')
+  for i = 1, 6 do g[i] = tonumber(g[i]) end
+  local need, partial, most, done, failed, size = unpack(g)
+  if tonumber(ARGV[3]) >= n then return {-2} end
   local code = 0
-  if ok == '1' and g[7] + #v > g[4] then code, ok, v = 3, '0', ARGV[6] end
+  if ok == '1' and size + #v > most then code, ok, v = 3, '0', ARGV[6] end
   if ok == '0' then v = string.sub(v, 1, 1024) end -- so failures need no part of the bytes
   redis.call('HSET', KEYS[1], field, ok..v)
   if ok == '1' then
     redis.call('HINCRBY', KEYS[1], 'size', #v)
-    g[5] = redis.call('HINCRBY', KEYS[1], 'done', 1)
-  else g[6] = redis.call('HINCRBY', KEYS[1], 'failed', 1) end
-  if g[5] >= g[2] then close('done')
-  elseif g[5] + g[6] >= g[1] or g[3] == 0 and g[6] > g[1] - g[2] then close('failed') end
+    done = redis.call('HINCRBY', KEYS[1], 'done', 1)
+  else failed = redis.call('HINCRBY', KEYS[1], 'failed', 1) end
+  if done >= need then close('done')
+  elseif done + failed >= n or partial == 0 and failed > n - need then close('failed') end
   return {code}
 elseif op == 'cancel' then
   if not over then close('cancelled') end
   return {over and 2 or 0}
 end
 if not over then return {0, left} end
-if f[1] == '' then redis.call('HSET', KEYS[1], 'closed', 'expired') end
-if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-return {2, redis.call('HGETALL', KEYS[1])}`
+if f[1] == '' then redis.pcall('HSET', KEYS[1], 'closed', 'expired') end
+return {2, 0}`
 
 // The codes of Gather.
 const (
@@ -122,10 +130,11 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return {redis.call('HLEN', KEYS[2]), 0}`
 
 // AtEnd reports whether all producers have marked the end of a stream, and a group has settled all
-// entries before the marks. KEYS stream, marks. ARGV group, how many producers there are. Returns the
-// number of marks, and 1 at the end.
+// entries before the marks. It keeps the marks. KEYS stream, marks. ARGV group, how many producers
+// there are, ttl in ms. Returns the number of marks, and 1 at the end.
 const AtEnd = LuaLess + `
-local marks = redis.call('HVALS', KEYS[2])
+local marks, left = redis.call('HVALS', KEYS[2]), redis.call('PTTL', KEYS[2])
+if left >= 0 and left < ARGV[3] / 2 then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end
 if #marks < tonumber(ARGV[2]) then return {#marks, 0} end
 local last = '0-0'
 for _, id in ipairs(marks) do if less(last, id) then last = id end end
