@@ -2,6 +2,7 @@ package scatter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,7 +23,7 @@ func (c *collector[T, P, R]) collect(
 	if m.Value.id == "" {
 		return flow.Derive(m, g), true, nil
 	}
-	o, err := c.take(ctx, m.Value.id)
+	o, err := c.take(ctx, m.Value)
 	if err != nil {
 		return out, false, final(err)
 	}
@@ -38,10 +39,8 @@ func (c *collector[T, P, R]) collect(
 		case !part.OK:
 			r.Err = &PartError{Part: i, Text: string(part.Data)}
 		default:
-			if v, err := c.cfg.ResultCodec.Decode(part.Data); err != nil {
+			if r.Value, err = c.decode(part.Data); err != nil {
 				r.Err = &PartError{Part: i, Text: short(fmt.Sprintf("decode its result: %v", err))}
-			} else {
-				r.Value = v
 			}
 		}
 		if failed, is := r.Err.(*PartError); is { //nolint:errorlint // it was set above
@@ -57,12 +56,33 @@ func (c *collector[T, P, R]) collect(
 	return flow.Derive(m, g), true, nil
 }
 
+func (c *collector[T, P, R]) decode(data []byte) (v R, err error) {
+	defer flow.Catch(&err)
+	return c.cfg.ResultCodec.Decode(data)
+}
+
+var (
+	errLost   = errors.New("scatter: the server has lost the gather, or parts of it: they must be sent again")
+	errBefore = errors.New("scatter: the graph drains before the gather is over")
+)
+
 // take waits for the end of the gather's time, if the clocks differ.
-func (c *collector[T, P, R]) take(ctx context.Context, id string) (*gather.Outcome, error) {
+func (c *collector[T, P, R]) take(ctx context.Context, o origin[T]) (*gather.Outcome, error) {
+	if o.lost {
+		return nil, flow.RetryAfter(0, errLost)
+	}
 	for {
-		o, left, err := c.store.Take(ctx, id)
-		if err != nil || o != nil {
-			return o, err
+		outcome, left, err := c.store.Take(ctx, o.id)
+		if errors.Is(err, gather.ErrUnknown) {
+			return nil, flow.RetryAfter(0, errLost)
+		}
+		if err != nil || outcome != nil {
+			return outcome, err
+		}
+		select {
+		case <-flow.DrainStarted(ctx):
+			return nil, flow.RetryAfter(0, errBefore)
+		default:
 		}
 		if err := flow.Sleep(ctx, min(left+time.Millisecond, time.Second)); err != nil {
 			return nil, err

@@ -53,24 +53,23 @@ func (r *noticeReader) Open(ctx context.Context) (err error) {
 }
 
 func (r *noticeReader) Read(ctx context.Context, in *flow.Intake[note]) error {
-	if r.any.Swap(false) {
-		in.AddValue(note{})
-		return nil
-	}
 	var b redisio.Batch
-	if err := r.tail.Read(ctx, in.Room(), int64(in.Bytes()), &b); err != nil {
-		if ctx.Err() == nil {
-			return final(err)
+	for in.Len() == 0 {
+		if r.any.Swap(false) {
+			in.AddValue(note{})
+			return nil
 		}
-		return err
-	}
-	for i := range b.Entries {
-		if f := b.Entries[i].Fields; len(f) > 0 {
-			in.AddValue(note{id: string(f[0].Value)})
+		if err := r.tail.Poll(ctx, in.Room(), int64(in.Bytes()), &b); err != nil {
+			if ctx.Err() == nil {
+				return final(err)
+			}
+			return err
 		}
-	}
-	if in.Len() == 0 {
-		in.AddValue(note{})
+		for i := range b.Entries {
+			if f := b.Entries[i].Fields; len(f) > 0 {
+				in.AddValue(note{id: string(f[0].Value)})
+			}
+		}
 	}
 	return nil
 }

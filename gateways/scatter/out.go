@@ -1,6 +1,7 @@
 package scatter
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -29,9 +30,9 @@ import (
 //
 // Order: of the ends of the gathers. Acks: carried by the output; an origin without success is
 // rejected with an *IncompleteError, unless Config.Partial is set. Oversized parts are rejected with
-// a *gather.TooLargeError, and nothing of them is sent. Holds: Config.Open origins; when the graph
-// drains, they go back at once, and their gathers go on. Ends: when in ends and all its gathers are
-// over.
+// a *gather.TooLargeError, and nothing of them is sent. If the server has lost a gather or parts of it,
+// the origin is delivered again. Holds: Config.Open origins; when the graph drains, they go back at
+// once, and their gathers go on. Ends: when in ends and all its gathers are over.
 func Out[T, P, R any](
 	in flow.Source[T], rdb redis.UniversalClient, cfg Config[P, R],
 	split func(context.Context, T) ([]P, error), opts ...flow.StageOption,
@@ -41,7 +42,7 @@ func Out[T, P, R any](
 	if split == nil {
 		own = append(own, flow.Invalid("split", "the function is nil", "give a function"))
 	}
-	s := &scatterer[T, P, R]{cfg: cfg, store: store, split: split}
+	s := &scatterer[T, P, R]{cfg: cfg, store: store, split: split, run: rand.Text()}
 	sent := flow.Step(
 		in,
 		"scatter",
@@ -63,6 +64,7 @@ type origin[T any] struct {
 	id    string    // of the gather; "" without parts
 	until time.Time // the end of the gather's time, by the clock of this process
 	over  bool
+	lost  bool // the gather, or parts that were sent
 }
 
 // scatterer is the first stage.
@@ -70,6 +72,7 @@ type scatterer[T, P, R any] struct {
 	cfg   Config[P, R]
 	store *gather.Store
 	split func(context.Context, T) ([]P, error)
+	run   string // random, see idOf
 }
 
 func (s *scatterer[T, P, R]) scatter(
@@ -87,7 +90,7 @@ func (s *scatterer[T, P, R]) scatter(
 	if err != nil {
 		return none, false, flow.Reject(err)
 	}
-	o.id = idOf(m, parts)
+	o.id = s.idOf(ctx, m, parts)
 	st, err := s.store.Open(ctx, o.id, gather.Terms{Parts: len(parts), Need: s.cfg.Quorum, Partial: s.cfg.Partial,
 		Within: s.cfg.Within, MaxBytes: s.cfg.MaxResults})
 	if err != nil {
@@ -180,19 +183,19 @@ func (s *scatterer[T, P, R]) send(
 }
 
 // idOf returns the ID of the gather of a message. The bytes of the parts are a part of it, because
-// one entry may have become several messages. A message without any ID gets a random one, because
-// its source cannot deliver it again.
-func idOf[T any](m flow.Message[T], parts [][]byte) string {
+// one entry may have become several messages. If the source does not deliver a message again, its ID
+// may repeat in the next run, as the number of a line does. Then the ID of the gather is unique for
+// this run, or for this call if the message has no ID.
+func (s *scatterer[T, P, R]) idOf(ctx context.Context, m flow.Message[T], parts [][]byte) string {
 	meta := m.Meta()
-	name := meta.ID
-	if name == "" {
-		name = meta.MessageID
-	}
-	if name == "" {
-		name = rand.Text()
-	}
+	name := cmp.Or(meta.ID, meta.MessageID, rand.Text())
 	h := sha256.New()
 	h.Write([]byte(name))
+	held := flow.Hold(ctx, m)
+	if !held.CanGoBack() {
+		h.Write([]byte(s.run))
+	}
+	held.Done()
 	for _, p := range parts {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
 		h.Write(p)

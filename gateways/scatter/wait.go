@@ -13,7 +13,8 @@ import (
 // Idea: a worker that closes a gather writes a notice. An origin that arrives after its notice would
 // wait in vain. So after each chunk of origins the stage asks for their states, when it already reads
 // the notices. It asks for all states after the reader of notices has started or lost its connection,
-// and every five seconds, in case notices were trimmed.
+// and every five seconds, in case notices were trimmed. A failover of the server may lose its last
+// writes: then a gather is gone, or lacks parts that were sent.
 type waiting[T any] struct {
 	store *gather.Store
 	most  int
@@ -58,14 +59,14 @@ func (w *waiting[T]) Right(_ context.Context, m flow.Message[note], emit flow.Em
 		w.askAll = true
 		return nil
 	}
-	w.release(m.Value.id, emit)
+	w.release(m.Value.id, false, emit)
 	return nil
 }
 
-func (w *waiting[T]) release(id string, emit flow.Emit[origin[T]]) {
+func (w *waiting[T]) release(id string, lost bool, emit flow.Emit[origin[T]]) {
 	for _, h := range w.held[id] {
 		o := h.Value
-		o.over = true
+		o.over, o.lost = true, lost
 		emit(flow.Derive(h.Message, o))
 		h.Done()
 		w.n--
@@ -118,7 +119,7 @@ func (w *waiting[T]) Ring(ctx context.Context, emit flow.Emit[origin[T]]) error 
 	for id, all := range w.held {
 		for _, h := range all {
 			if !h.Value.until.After(now) {
-				w.release(id, emit)
+				w.release(id, false, emit)
 				break
 			}
 			if h.Value.until.Before(w.due) {
@@ -129,8 +130,8 @@ func (w *waiting[T]) Ring(ctx context.Context, emit flow.Emit[origin[T]]) error 
 	return err
 }
 
-// ask releases the origins of gathers that are not open any more. Of those that do not exist, the
-// third stage returns an error.
+// ask releases the origins of gathers that are not open any more, or that were lost. All parts of a
+// gather were sent before its origin came here.
 func (w *waiting[T]) ask(ctx context.Context, emit flow.Emit[origin[T]]) error {
 	ids := w.unasked
 	w.unasked = w.unasked[:0:0]
@@ -147,7 +148,7 @@ func (w *waiting[T]) ask(ctx context.Context, emit flow.Emit[origin[T]]) error {
 		}
 		for i, state := range states {
 			if state != gather.Open {
-				w.release(some[i], emit)
+				w.release(some[i], state != gather.Over, emit)
 			}
 		}
 	}

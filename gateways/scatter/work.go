@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/gather"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -111,11 +110,12 @@ func (w *worker[P, R]) work(ctx context.Context, m flow.Message[[]byte]) (result
 	return result, nil
 }
 
-// again returns the verdict for another delivery of a part that has failed, or nil for none.
+// again returns the verdict for another delivery of a part that has failed, or nil for none. A
+// permanent error stops the graph.
 func (w *worker[P, R]) again(attempt int, err error) error {
 	v, is := flow.Verdict(err)
 	switch {
-	case flow.IsPermanent(err) || redisio.IsPermanent(err):
+	case flow.IsPermanent(err):
 		return err
 	case is && v.Do != flow.ActNack || attempt >= w.cfg.Attempts:
 		return nil
