@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/durable"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
@@ -39,11 +40,13 @@ var aclCommand = command{
 		"                   other's replies need different users.\n" +
 		"  -hub HUBS        appends the messages of sockets, reads and appends the messages for them, and stores\n" +
 		"                   the secret of the sessions. A hub with Calls also needs -client with their topic.\n" +
-		"                   Its workers need -read {hub}:in -group workers -write {hub}:out -max-len -max-bytes.\n\n" +
+		"                   Its workers need -read {hub}:in -group workers -write {hub}:out -max-len -max-bytes.\n" +
+		"  -durable TOPICS  starts, writes, follows and stops durable replies, and serves them. Services also need\n" +
+		"                   -service, and programs that start replies -client.\n\n" +
 		"-store grants the rights to append to event stores, to load aggregates, and to compute and read views.\n\n" +
-		"-service, -client, -hub, -store, -read, -tail, -range, -write, -ticks, -dedupe, -limit, -inspect, -top and\n" +
-		"-repair accept several names, separated by commas; the other flags apply to all of them. Readers warn of a\n" +
-		"server that evicts streams if they may use INFO, which this command does not grant.",
+		"-service, -client, -hub, -durable, -store, -read, -tail, -range, -write, -ticks, -dedupe, -limit, -inspect,\n" +
+		"-top and -repair accept several names, separated by commas; the other flags apply to all of them. Readers\n" +
+		"warn of a server that evicts streams if they may use INFO, which this command does not grant.",
 	examples: []string{
 		"acl -user billing -read orders -group billing -write invoices | redis-cli",
 		"acl -user shipping -read orders -group shipping -dead orders:lost -cluster",
@@ -52,6 +55,7 @@ var aclCommand = command{
 		"acl -user pricing -service orders",
 		"acl -user shop -client orders,stock",
 		"acl -user web -hub chat -client orders",
+		"acl -user model -service answers -durable answers",
 		"acl -user geo -read places -group geo -limit limits:geocoder",
 		"acl -user bank -store bank",
 		"acl -user oncall -inspect 'orders*' -repair 'orders*'",
@@ -75,6 +79,7 @@ var (
 		{"reply-topics", "other `TOPICS` with clients that -service answers (ReplyTopics)"},
 		{"client", "`TOPICS` of the services that the program calls"},
 		{"hub", "`HUBS` that the program serves"},
+		{"durable", "`TOPICS` of the durable replies that the program starts, writes, follows or stops"},
 		{"store", "event `STORES` (eventstore.Config.Name) and their views that the program uses"},
 		{"read", "`STREAMS` to read as a member of -group"},
 		{"group", "`NAME` of the consumer group of -read"},
@@ -128,7 +133,7 @@ func (a aclFlags) print(c *call) error {
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
-			"no rights: give -service, -client, -hub, -store, -read, -tail, -range, -write, " +
+			"no rights: give -service, -client, -hub, -durable, -store, -read, -tail, -range, -write, " +
 				"-ticks, -dedupe, -limit, -inspect, -top or -repair",
 		)
 	}
@@ -286,6 +291,13 @@ func (a aclFlags) roles() (all redisio.Access, err error) {
 			return all, usageError(err.Error())
 		}
 		all = all.And(cfg.Access(name))
+	}
+	for _, topic := range a.names("durable") {
+		var cfg durable.Config
+		if err := durable.New(rdb, topic, cfg).Validate(); err != nil {
+			return all, usageError(err.Error())
+		}
+		all = all.And(cfg.Access(topic))
 	}
 	return all, nil
 }
