@@ -53,7 +53,7 @@ func answers(ctx context.Context, line *cli.Line, pace time.Duration, log *slog.
 	defer done()
 	ctx, show, end := cli.Inspect(ctx, "answers", rdb, log)
 	defer end()
-	replies := durable.New(rdb, topic, durable.Config{Keep: time.Hour, Log: log})
+	replies := durable.New(rdb, topic, durable.Config{Limits: durable.Limits{Keep: time.Hour}, Log: log})
 	parts := []app.Part{app.Closing(replies.Close)}
 	if line.Works() {
 		// Another process continues the answers of one that was killed after the lease.

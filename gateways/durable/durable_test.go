@@ -14,6 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/durable"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -147,7 +148,7 @@ func TestFailed(t *testing.T) {
 	t.Parallel()
 	s := newStand(
 		t,
-		durable.Config{MaxPart: 100},
+		durable.Config{Limits: durable.Limits{MaxPart: 100}},
 		func(ctx context.Context, q string, w *durable.Writer[string]) error {
 			if err := w.Send(ctx, "a"); err != nil {
 				return err
@@ -185,7 +186,7 @@ func TestAttempts(t *testing.T) {
 	t.Parallel()
 	s := newStand(
 		t,
-		durable.Config{MaxAttempts: 3},
+		durable.Config{Limits: durable.Limits{MaxAttempts: 3}},
 		func(ctx context.Context, q string, w *durable.Writer[string]) error {
 			switch again := flow.RetryAfter(time.Millisecond, errors.New("later")); {
 			case w.Attempt() == 1:
@@ -222,7 +223,7 @@ func TestAttempts(t *testing.T) {
 
 func TestTrimmed(t *testing.T) {
 	t.Parallel()
-	s := newStand(t, durable.Config{MaxLen: 3}, words)
+	s := newStand(t, durable.Config{Limits: durable.Limits{MaxLen: 3}}, words)
 	id := s.start(t, "a b c d e f")
 	redistest.Soon(t, "the reply is done", func() bool {
 		info, err := s.Info(t.Context(), id)
@@ -253,7 +254,7 @@ func TestTrimmed(t *testing.T) {
 // A reply without a writer expires, and its followers are told.
 func TestExpires(t *testing.T) {
 	t.Parallel()
-	s := newStand(t, durable.Config{TTL: 200 * time.Millisecond}, words)
+	s := newStand(t, durable.Config{Limits: durable.Limits{TTL: 200 * time.Millisecond}}, words)
 	s.SetQuiet(50 * time.Millisecond)
 	start := durable.StartAs[string, string](s.Client(t, gateways.ClientConfig{}), s.Replies, "nobody handles this")
 	if err := start(t.Context(), "x", ""); err != nil {
@@ -345,6 +346,38 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// On a server with ACLs, the rights of Access suffice, together with those of a service and a client.
+func TestAccess(t *testing.T) {
+	t.Parallel()
+	on := rig.NewStand(t)
+	rights := durable.Config{}.Access(on.Topic).And(gateways.ServiceConfig{}.Access(on.Topic),
+		gateways.ClientConfig{User: "durable"}.Access(on.Topic))
+	on.RDB = redistest.Shared(t).User(t, "durable", rights.Rules()...)
+	s := newStandOn(t, on, durable.Config{}, hold(nil))
+	id := s.start(t, "a |")
+	for item, err := range durable.Follow[string](t.Context(), s.Replies, id, "") {
+		if item.Value == "a" {
+			err = s.Stop(t.Context(), id)
+		}
+		if err != nil && !errors.Is(err, durable.ErrStopped) {
+			t.Error(err)
+		}
+	}
+	if list, err := s.Recent(t.Context(), 10); err != nil || len(list) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	stream := serveProtocol(t, s.Replies, durable.HTTPConfig{})("room")
+	for _, step := range []struct {
+		method string
+		want   int
+	}{{"PUT", 201}, {"POST", 204}, {"GET", 200}, {"DELETE", 204}} {
+		r := rig.Asked(step.method, stream, `"x"`, "Content-Type: application/json")
+		if got := rig.Fetch(t, r); got.Status != step.want {
+			t.Errorf("%s: %d %s", step.method, got.Status, got.Body)
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	r := durable.New(nil, "{", durable.Config{MaxStreams: -1})
 	if err := r.Validate(); err == nil || strings.Count(err.Error(), "\n") != 2 {
@@ -357,7 +390,7 @@ func TestMistakes(t *testing.T) {
 		t.Error("no error of a method")
 	}
 	s := newStand(t, durable.Config{}, words)
-	if err := durable.New(s.RDB, s.Topic, durable.Config{MaxPart: 5 << 20}).Validate(); err == nil {
+	if err := durable.New(s.RDB, s.Topic, durable.Config{Limits: durable.Limits{MaxPart: 5 << 20}}).Validate(); err == nil {
 		t.Error("a part may be larger than a reply")
 	}
 	// A plain call of a durable handler is refused.

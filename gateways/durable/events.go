@@ -49,27 +49,30 @@ func (h *pageHandler) serveEvents(w http.ResponseWriter, r *http.Request) error 
 		return nil
 	}
 	send := func(events []event, end *transcript.End) error {
-		encode(f, out, events)
+		if err := encode(f, out, events); err != nil {
+			return err
+		}
 		if end != nil {
 			cursor := redisio.ID{Ms: f.info.Base.Ms, Seq: f.at.Seq}
 			out.event(cursor.String(), "end", endMessage(*end).text())
 		}
 		return out.flush()
 	}
-	quiet := func() error {
-		out.text = append(out.text, ":\n"...)
-		return out.flush()
-	}
-	if err := h.drain(r.Context(), f, send, quiet); err != nil && r.Context().Err() == nil {
+	if err := h.drain(r.Context(), f, send, out.quiet); err != nil && r.Context().Err() == nil {
 		// The client reconnects; unless the reply is gone, which a new request tells it.
 		h.r.cfg.Log.Info("durable: events ended", "path", problem.LogPath(r), "error", err)
 	}
 	return nil
 }
 
-// encode appends events to the buffer.
-func encode(f *follower, out *streamWriter, events []event) {
+// encode appends events to the buffer, and flushes it when it is large.
+func encode(f *follower, out *streamWriter, events []event) error {
 	for _, e := range events {
+		if len(out.text) >= mostBuffer {
+			if err := out.flush(); err != nil {
+				return err
+			}
+		}
 		switch {
 		case e.gap != nil:
 			out.event(e.gap.To, "gap", gapMessage(e.gap).text())
@@ -79,7 +82,11 @@ func encode(f *follower, out *streamWriter, events []event) {
 			out.event(e.entry.ID.String(), "", plain(f.info.ContentType, e.entry.Data))
 		}
 	}
+	return nil
 }
+
+// mostBuffer is how many bytes a client has in a buffer, unless one event is larger.
+const mostBuffer = 64 << 10
 
 // streamWriter writes a response of server-sent events.
 type streamWriter struct {
@@ -110,7 +117,9 @@ func (o *streamWriter) event(id, typ string, data []byte) {
 func (o *streamWriter) flush() error {
 	_ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) // if not supported, the server's own applies
 	_, err := o.w.Write(o.text)
-	o.text = o.text[:0]
+	if o.text = o.text[:0]; cap(o.text) > 2*mostBuffer { // the client may be silent for hours
+		o.text = nil
+	}
 	if err == nil {
 		err = o.rc.Flush()
 	}
@@ -118,6 +127,12 @@ func (o *streamWriter) flush() error {
 		_ = o.rc.SetWriteDeadline(time.Time{}) // on HTTP/2 a deadline would also end a silent stream
 	}
 	return err
+}
+
+// quiet sends a comment.
+func (o *streamWriter) quiet() error {
+	o.text = append(o.text, ":\n"...)
+	return o.flush()
 }
 
 // end restores the connection's write deadline.

@@ -118,7 +118,8 @@ type follower struct {
 	info  transcript.Info
 	at    redisio.ID // all entries up to here were returned
 	first *TrimmedError
-	live  bool // caught up, so the next read listens
+	live  bool          // caught up, so the next read listens
+	idle  time.Duration // how long next waits for events
 	end   transcript.End
 	l     *relay.Listener[transcript.Entry]
 }
@@ -139,7 +140,7 @@ func (r *Replies) follow(ctx context.Context, id, cursor string) (*follower, err
 	if err != nil {
 		return nil, err
 	}
-	f := &follower{r: r, id: id, info: info, at: at}
+	f := &follower{r: r, id: id, info: info, at: at, idle: r.quiet}
 	most := info.Last.Seq
 	if info.State != Open {
 		most++ // the end
@@ -179,13 +180,13 @@ func (f *follower) next(ctx context.Context) ([]event, error) {
 		case !f.live:
 			events, err := f.page(ctx)
 			if f.passes(ctx, err) && wait.For(ctx, retryEvery) {
-				continue
+				return nil, nil
 			}
 			if len(events) > 0 || err != nil {
 				return events, err
 			}
 		case f.l == nil:
-			if err := f.listen(ctx); err != nil {
+			if err := f.listen(ctx); err != nil || f.l == nil {
 				return nil, err
 			}
 		default:
@@ -221,9 +222,19 @@ func (f *follower) failed(err error) error {
 	return err
 }
 
+// pageLen is how many entries one read returns: 256, or fewer large ones.
+func pageLen(i transcript.Info) int {
+	const most, mostBytes = 256, 256 << 10
+	if i.Bytes <= mostBytes {
+		return most
+	}
+	kept := int64(i.Last.Seq) - int64(i.First.Seq) + 1
+	return int(max(1, min(most, mostBytes*kept/i.Bytes)))
+}
+
 // page reads entries directly.
 func (f *follower) page(ctx context.Context) ([]event, error) {
-	page, err := f.r.store.Page(ctx, f.id, f.at, pageLen)
+	page, err := f.r.store.Page(ctx, f.id, f.at, pageLen(f.info))
 	if err != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	} else if err != nil {
@@ -255,7 +266,7 @@ func (f *follower) listen(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, quietAfter)
 	defer cancel()
 	l, err := f.r.pool.Listen(limited, f.r.store.StreamKey(f.id), relay.Options{From: from, All: true,
-		Idle: f.r.quiet})
+		Idle: f.idle})
 	switch {
 	case errors.Is(err, relay.ErrTooManyStreams):
 		return ErrBusy

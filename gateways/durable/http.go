@@ -272,20 +272,19 @@ func gapMessage(g *TrimmedError) message {
 func (h *handler) drain(
 	ctx context.Context, f *follower, send func([]event, *transcript.End) error, quiet func() error,
 ) error {
-	last := time.Now()
-	for {
+	f.idle = min(h.r.quiet, h.cfg.Heartbeat)
+	for last := time.Now(); ; {
 		events, err := f.next(ctx)
 		var end *transcript.End
 		if err == io.EOF {
 			end, err = &f.end, nil
 		}
-		if err != nil {
-			return err
-		}
 		switch {
+		case err != nil:
+			return err
 		case len(events) > 0 || end != nil:
 			err, last = send(events, end), time.Now()
-		case time.Since(last) >= h.cfg.Heartbeat-h.r.quiet/2:
+		case time.Since(last) >= h.cfg.Heartbeat-f.idle/2:
 			err, last = quiet(), time.Now()
 		}
 		if err != nil || end != nil {

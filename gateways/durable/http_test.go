@@ -76,16 +76,20 @@ func TestEvents(t *testing.T) {
 func TestEventsOfChanges(t *testing.T) {
 	t.Parallel()
 	more := make(chan struct{})
-	s := newStand(t, durable.Config{MaxLen: 2}, func(ctx context.Context, q string, w *durable.Writer[string]) error {
-		if err := w.Send(ctx, "a", "b", "c"); err != nil {
-			return err
-		}
-		<-more
-		if err := w.Reset(ctx); err != nil {
-			return err
-		}
-		return errors.Join(w.Send(ctx, "two\nlines"), gateways.Errorf("why", "because"))
-	})
+	s := newStand(
+		t,
+		durable.Config{Limits: durable.Limits{MaxLen: 2}},
+		func(ctx context.Context, q string, w *durable.Writer[string]) error {
+			if err := w.Send(ctx, "a", "b", "c"); err != nil {
+				return err
+			}
+			<-more
+			if err := w.Reset(ctx); err != nil {
+				return err
+			}
+			return errors.Join(w.Send(ctx, "two\nlines"), gateways.Errorf("why", "because"))
+		},
+	)
 	url := serve(t, s.Replies, durable.HTTPConfig{})
 	id := s.start(t, "")
 	redistest.Soon(t, "three values are sent", func() bool {

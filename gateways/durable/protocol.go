@@ -67,7 +67,10 @@ type protocol struct{ handler }
 func (h *protocol) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cors.Header(w, r)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	if len(h.cfg.Origins) > 0 {
+		w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+	}
 	act, known := map[string]Action{http.MethodGet: ActFollow, http.MethodHead: ActFollow, http.MethodPut: ActCreate,
 		http.MethodPost: ActAppend, http.MethodDelete: ActDelete}[r.Method]
 	const allowed = "GET, HEAD, PUT, POST, DELETE, OPTIONS"

@@ -52,7 +52,8 @@ type reading struct {
 	live   string // "", "long-poll" or "sse"
 	cursor string // of the client
 	now    bool   // skip what exists
-	begin  bool   // read from the beginning
+	first  bool   // from the oldest value that is kept
+	begin  bool   // so, and no value was found yet
 	after  redisio.ID
 	info   transcript.Info
 }
@@ -69,7 +70,7 @@ func query(q url.Values) (in reading, err error) {
 	case in.live != "" && !has:
 		return in, invalid("live reads need an offset: -1 is the beginning")
 	case !has || offsets[0] == "-1":
-		in.begin = true
+		in.first, in.begin = true, true
 		return in, nil
 	case offsets[0] == "now":
 		in.now = true
@@ -92,7 +93,14 @@ func (h *protocol) read(w http.ResponseWriter, r *http.Request, id string) error
 	in.id = id
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	if in.info, err = h.r.store.Info(ctx, id); err != nil {
+	if in.now {
+		if in.info, err = h.r.store.Info(ctx, id); err != nil {
+			return err
+		}
+		in.after = in.info.Last
+	}
+	out, err := h.next(ctx, &in)
+	if err != nil {
 		return err
 	}
 	if in.info.Kind == transcript.Log && in.info.Expires.IsZero() { // a read renews the life
@@ -101,33 +109,40 @@ func (h *protocol) read(w http.ResponseWriter, r *http.Request, id string) error
 		}
 	}
 	switch {
-	case in.now:
-		in.after = in.info.Last
-	case in.begin:
-		in.after = in.info.First.Prev() // of the oldest entry that is kept
-		if in.info.First.Seq <= 1 {
-			in.after = in.info.Base
-		}
-	case in.after.Ms != in.info.Base.Ms, in.after.Seq > in.info.Last.Seq:
-		return errGoneOffset
-	}
-	if in.live == "sse" {
-		return h.events(w, r, &in)
-	}
-	page, err := h.r.store.Page(ctx, id, in.after, mostMessages)
-	if err != nil {
-		return err
-	}
-	values, last, err := in.values(page.Entries)
-	if err != nil {
-		return err
-	}
-	in.info = page.Info
-	closed := page.UpToDate && page.Info.State != Open
-	if len(values) == 0 && in.live == "long-poll" && !closed {
+	case in.live == "sse":
+		return h.events(w, r, &in, out)
+	case len(out.values) == 0 && in.live == "long-poll" && !out.closed:
 		return h.wait(w, r, &in)
 	}
-	return h.write(w, r, &in, answered{values, last, page.UpToDate, closed})
+	return h.write(w, r, &in, out)
+}
+
+// next reads a page. It does not move the reading.
+func (h *protocol) next(ctx context.Context, in *reading) (out answered, err error) {
+	page, err := h.r.store.Page(ctx, in.id, in.after, mostMessages)
+	if err != nil {
+		return out, err
+	}
+	in.info = page.Info
+	switch {
+	case in.begin && in.after.IsZero() && len(page.Entries) > 0:
+		in.after = page.Entries[0].ID.Prev()
+	case in.begin && in.after.IsZero():
+		in.after = in.info.First.Prev()
+	case in.after.Ms != in.info.Base.Ms, in.after.Seq > in.info.Last.Seq:
+		return out, errGoneOffset
+	}
+	begin := in.begin
+	out.upToDate, out.closed = page.UpToDate, page.UpToDate && in.info.State != Open
+	if out.values, out.last, err = in.values(page.Entries); err != nil || !page.UpToDate {
+		return out, err
+	}
+	if out.last.Compare(in.info.Last) < 0 { // Redis has lost the stream
+		if out.last = in.info.Last; !begin {
+			err = errGoneOffset
+		}
+	}
+	return out, err
 }
 
 // values returns the values of entries that follow, and the position after them. The beginning may
@@ -137,6 +152,8 @@ func (in *reading) values(entries []transcript.Entry) (values [][]byte, last red
 	begin := in.begin || in.after.Seq == 0
 	for _, e := range entries {
 		switch {
+		case e.ID.Ms != last.Ms: // of a stream that was made again
+			return nil, last, errGoneOffset
 		case e.End != nil:
 			continue
 		case e.Reset && !(begin && len(values) == 0), e.ID.Seq != last.Seq+1 && !e.Reset:
@@ -176,7 +193,7 @@ func (h *protocol) write(w http.ResponseWriter, r *http.Request, in *reading, ou
 	switch {
 	case in.now:
 		header.Set("Cache-Control", "no-store")
-	case out.upToDate: // what follows may come at any time
+	case out.upToDate, in.first: // what follows may come at any time, and what is first may be deleted
 		header.Set("Cache-Control", "private, no-cache")
 	default:
 		header.Set("Cache-Control", "private, max-age=60, stale-while-revalidate=300")
@@ -207,16 +224,11 @@ func joined(contentType string, values [][]byte) []byte {
 	return append(body, ']')
 }
 
-// follower returns a follower of the stream after the offset.
-func (h *protocol) follower(in *reading) *follower {
-	return &follower{r: h.r, id: in.id, info: in.info, at: in.after}
-}
-
 // wait serves a long-poll for which there is nothing yet.
 func (h *protocol) wait(w http.ResponseWriter, r *http.Request, in *reading) error {
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.LongPoll)
 	defer cancel()
-	f := h.follower(in)
+	f := &follower{r: h.r, id: in.id, info: in.info, at: in.after, idle: h.r.quiet}
 	defer f.close()
 	for {
 		events, err := f.next(ctx)

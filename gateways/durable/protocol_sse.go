@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+	"github.com/streamerson/streamerson-go/redisio/transcript"
 )
 
 // control is the event after each batch of data.
@@ -21,40 +21,32 @@ type control struct {
 
 // eventStream is an answer of server-sent events.
 type eventStream struct {
-	in     *reading
-	out    *streamWriter
-	closed bool // the end was sent
+	in  *reading
+	out *streamWriter
 }
 
 // events serves a stream as server-sent events of the protocol. The answer ends after HTTPConfig.SSE,
 // and at a reset or a gap; then the client reconnects, and its next request tells it.
-func (h *protocol) events(w http.ResponseWriter, r *http.Request, in *reading) error {
+func (h *protocol) events(w http.ResponseWriter, r *http.Request, in *reading, out answered) error {
 	s := &eventStream{in: in, out: newStreamWriter(w, h.cfg.WriteTimeout)}
-	begun := false
-	for upToDate := false; !upToDate; {
-		ctx, cancel := context.WithTimeout(r.Context(), patience)
-		page, err := h.r.store.Page(ctx, in.id, in.after, mostMessages)
-		cancel()
-		var values [][]byte
-		last := in.after
-		if err == nil {
-			values, last, err = in.values(page.Entries)
-		}
-		if err != nil && begun {
+	if !isText(typeOf(in.info)) {
+		w.Header().Set(headerEncoding, "base64")
+	}
+	s.out.header()
+	defer s.out.end()
+	for {
+		in.after = out.last
+		if s.send(out.values, out.upToDate, out.closed) != nil || out.closed {
 			return nil
-		} else if err != nil {
-			return err
 		}
-		in.info, in.after, upToDate = page.Info, last, page.UpToDate
-		if !begun {
-			begun = true
-			if !isText(typeOf(in.info)) {
-				w.Header().Set(headerEncoding, "base64")
-			}
-			s.out.header()
-			defer s.out.end()
+		if out.upToDate {
+			break
 		}
-		if s.send(values, upToDate, upToDate && page.Info.State != Open) != nil || s.closed {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		var err error
+		out, err = h.next(ctx, in)
+		cancel()
+		if err != nil {
 			return nil
 		}
 	}
@@ -66,36 +58,21 @@ func (h *protocol) events(w http.ResponseWriter, r *http.Request, in *reading) e
 func (h *protocol) follow(r *http.Request, s *eventStream) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.SSE)
 	defer cancel()
-	f := h.follower(s.in)
-	f.live = true
+	f := &follower{r: h.r, id: s.in.id, info: s.in.info, at: s.in.after, live: true}
 	defer f.close()
-	for beat := time.Now(); ; {
-		events, err := f.next(ctx)
-		if err != nil && err != io.EOF {
-			if r.Context().Err() == nil && ctx.Err() == nil {
-				h.r.cfg.Log.Info("durable: events ended", "path", problem.LogPath(r), "error", err)
-			}
-			return
-		}
-		entries, gone := entriesOf(events)
+	send := func(events []event, end *transcript.End) error {
+		entries, err := entriesOf(events)
 		var values [][]byte
-		if gone == nil {
-			values, s.in.after, gone = s.in.values(entries)
+		if err == nil {
+			values, s.in.after, err = s.in.values(entries)
 		}
-		switch {
-		case gone != nil:
-			return
-		case len(values) > 0 || err == io.EOF:
-			gone = s.send(values, true, err == io.EOF)
-			beat = time.Now()
-		case time.Since(beat) >= h.cfg.Heartbeat-h.r.quiet/2:
-			s.out.text = append(s.out.text, ":\n"...)
-			gone = s.out.flush()
-			beat = time.Now()
+		if err != nil || len(values) == 0 && end == nil {
+			return err
 		}
-		if gone != nil || s.closed {
-			return
-		}
+		return s.send(values, true, end != nil)
+	}
+	if err := h.drain(ctx, f, send, s.out.quiet); err != nil && ctx.Err() == nil {
+		h.r.cfg.Log.Info("durable: events ended", "path", problem.LogPath(r), "error", err)
 	}
 }
 
@@ -113,7 +90,6 @@ func (s *eventStream) send(values [][]byte, upToDate, closed bool) error {
 	if !closed {
 		c.Cursor = liveCursor(time.Now(), s.in.cursor)
 	}
-	s.closed = closed
 	text, err := json.Marshal(c)
 	if err != nil { // can't happen: strings and booleans
 		return err

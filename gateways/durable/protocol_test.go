@@ -126,16 +126,20 @@ func TestProtocolClientWrites(t *testing.T) {
 func TestProtocolReplies(t *testing.T) {
 	t.Parallel()
 	more := make(chan struct{})
-	s := newStand(t, durable.Config{MaxLen: 2}, func(ctx context.Context, _ string, w *durable.Writer[string]) error {
-		if err := w.Send(ctx, "a", "b", "c"); err != nil {
-			return err
-		}
-		<-more
-		if err := w.Reset(ctx); err != nil {
-			return err
-		}
-		return w.Send(ctx, "d")
-	})
+	s := newStand(
+		t,
+		durable.Config{Limits: durable.Limits{MaxLen: 2}},
+		func(ctx context.Context, _ string, w *durable.Writer[string]) error {
+			if err := w.Send(ctx, "a", "b", "c"); err != nil {
+				return err
+			}
+			<-more
+			if err := w.Reset(ctx); err != nil {
+				return err
+			}
+			return w.Send(ctx, "d")
+		},
+	)
 	url := serveProtocol(t, s.Replies, durable.HTTPConfig{LongPoll: 10 * time.Millisecond})
 	id := s.start(t, "")
 	fetch := func(method, query, body string, headers ...string) rig.Reply {
@@ -195,7 +199,7 @@ func TestProtocolReplies(t *testing.T) {
 // Without Authorize clients only read.
 func TestProtocolForbids(t *testing.T) {
 	t.Parallel()
-	s := newStand(t, durable.Config{MaxBytes: 100, MaxPart: 50}, words)
+	s := newStand(t, durable.Config{Limits: durable.Limits{MaxBytes: 100, MaxPart: 50}}, words)
 	read := s.Protocol(durable.HTTPConfig{ID: func(*http.Request) string { return "x" }})
 	for _, method := range []string{"PUT", "POST", "DELETE"} {
 		if got := rig.Ask(read, rig.Asked(method, "/", "x")); got.Status != http.StatusForbidden {
@@ -217,6 +221,8 @@ func TestProtocolForbids(t *testing.T) {
 		"created":                {ask("PUT", "ok", ""), 201},
 		"again":                  {ask("PUT", "ok", ""), 200},
 		"not JSON":               {ask("POST", "ok", "{"), 400},
+		"a life of three years":  {ask("PUT", "y", "", "Stream-TTL: 94608000"), 201},
+		"again, of three years":  {ask("PUT", "y", "", "Stream-TTL: 94608000"), 200},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%s: %d, want %d", name, got[0], got[1])

@@ -93,7 +93,7 @@ func lifeOf(h http.Header) (ttl time.Duration, until time.Time, err error) {
 		if err != nil || !isNumber(seconds) || len(seconds) > 1 && seconds[0] == '0' {
 			return 0, until, invalid("%s must be a number of seconds", headerTTL)
 		}
-		return max(time.Millisecond, time.Duration(n)*time.Second), until, nil
+		return min(mostLife, max(time.Millisecond, time.Duration(n)*time.Second)), until, nil
 	case at != "":
 		until, err := time.Parse(time.RFC3339, at)
 		if err != nil || time.Until(until) > mostLife {

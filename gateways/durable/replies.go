@@ -17,23 +17,12 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/transcript"
 )
 
-// Config configures Replies. The zero value is the default. All processes of a topic should have
-// the same configuration.
+// Limits bound each reply. A reply whose attempts are over fails with gateways.CodeInterrupted.
+type Limits = transcript.Limits
+
+// Config configures Replies. The zero value is the default.
 type Config struct {
-	// MaxLen and MaxBytes bound each reply: beyond them the oldest values are deleted. Default to
-	// 10,000 values and 4 MiB.
-	MaxLen   int
-	MaxBytes int64
-	// MaxPart is the largest size of a value in bytes. A larger one is a *TooLargeError. Defaults to
-	// 256 KiB, at most MaxBytes.
-	MaxPart int
-	// TTL is how long an open reply lives after the last sign of life of its writer. Defaults to 1h.
-	TTL time.Duration
-	// Keep is how long a reply can be followed after its end. Defaults to 15m.
-	Keep time.Duration
-	// MaxAttempts is how many attempts to write a reply are made. Then it fails with
-	// gateways.CodeInterrupted. A restart of the service is an attempt, too. Defaults to 10.
-	MaxAttempts int
+	Limits
 	// MaxStreams is how many open replies this process reads for followers at one time. Each takes a
 	// connection to Redis. Further followers get ErrBusy. Defaults to 256.
 	MaxStreams int
@@ -43,7 +32,6 @@ type Config struct {
 
 const (
 	defaultStreams = 256
-	pageLen        = 256             // entries that one read returns
 	quietAfter     = 5 * time.Second // then a follower checks that the reply still exists
 	renewEvery     = 2 * time.Second // at which writers check whether they were stopped
 )
@@ -97,8 +85,7 @@ func New(rdb redis.UniversalClient, topic string, cfg Config) *Replies {
 }
 
 func (c Config) transcripts(topic string) transcript.Config {
-	return transcript.Config{Prefix: slot.Tag(topic) + ":durable", MaxLen: c.MaxLen, MaxBytes: c.MaxBytes,
-		MaxPart: c.MaxPart, TTL: c.TTL, Keep: c.Keep, MaxAttempts: c.MaxAttempts}
+	return transcript.Config{Prefix: slot.Tag(topic) + ":durable", Limits: c.Limits}
 }
 
 // Access returns the rights that writers, followers and starters of durable replies of a topic need

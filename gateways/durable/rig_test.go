@@ -27,7 +27,15 @@ func newStand(
 	t *testing.T, cfg durable.Config, handle func(context.Context, string, *durable.Writer[string]) error,
 ) *stand {
 	t.Helper()
-	s := &stand{Stand: rig.NewStand(t)}
+	return newStandOn(t, rig.NewStand(t), cfg, handle)
+}
+
+func newStandOn(
+	t *testing.T, on *rig.Stand, cfg durable.Config,
+	handle func(context.Context, string, *durable.Writer[string]) error,
+) *stand {
+	t.Helper()
+	s := &stand{Stand: on}
 	s.Replies = s.node(t, cfg)
 	s.Serve(t, gateways.ServiceConfig{Timeout: time.Millisecond}, func(svc *gateways.Service) { // it does not apply
 		durable.Handle(svc, s.Replies, "ask", handle)

@@ -17,22 +17,31 @@ type Config struct {
 	// Prefix is the beginning of all keys, before a colon. It must have a hash tag, as in
 	// "{answers}:durable", so that the keys of a transcript share a slot of a cluster.
 	Prefix string
-	// MaxLen is how many entries a transcript keeps. Defaults to 10,000.
-	MaxLen int
-	// MaxBytes is how many bytes of data a transcript keeps. Defaults to 4 MiB.
-	MaxBytes int64
-	// MaxPart is the largest size of an entry in bytes. Defaults to 256 KiB, at most MaxBytes.
-	MaxPart int
-	// TTL is how long an open transcript lives after its last write. Defaults to 1h.
-	TTL time.Duration
-	// Keep is how long a transcript lives after its end. Defaults to 15m.
-	Keep time.Duration
-	// MaxAttempts is how many writers may claim a reply, one after the other. Then it fails.
-	// Defaults to 10.
-	MaxAttempts int
+	Limits
 	// Patience is how long a call is repeated while Redis is unavailable. Defaults to 10s.
 	// Negative disables repetitions.
 	Patience time.Duration
+}
+
+// Limits bound each transcript. The zero value of any field is its default. All processes should
+// have the same limits.
+type Limits struct {
+	// MaxLen is how many entries a transcript keeps. The oldest ones beyond it are deleted. Defaults
+	// to 10,000.
+	MaxLen int
+	// MaxBytes is how many bytes of data a transcript keeps, in the same way. Defaults to 4 MiB.
+	MaxBytes int64
+	// MaxPart is the largest size of a value in bytes. A larger one is a *TooLargeError. Defaults to
+	// 256 KiB, at most MaxBytes.
+	MaxPart int
+	// TTL is how long an open transcript lives after the last sign of life of its writer. Defaults to
+	// 1h.
+	TTL time.Duration
+	// Keep is how long a transcript lives after its end. Defaults to 15m.
+	Keep time.Duration
+	// MaxAttempts is how many writers may claim a reply, one after the other. Then it fails. A
+	// restart of a writer is a claim, too. Defaults to 10.
+	MaxAttempts int
 }
 
 const (

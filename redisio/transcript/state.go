@@ -59,6 +59,7 @@ type Info struct {
 	Base, Last redisio.ID
 	First      redisio.ID    // of the oldest entry that is kept, or of the next one
 	Values     int64         // since the last reset
+	Bytes      int64         // of the entries that are kept
 	TTL        time.Duration // after a write; after its end too for a log
 	Expires    time.Time     // zero unless the transcript expires at a fixed time
 }
@@ -133,7 +134,7 @@ func (s *Store) Create(ctx context.Context, id string, spec Spec) (info Info, cr
 }
 
 var infoFields = []string{"base", "n", "m", "first", "state", "attempt", "kind", "ct", "ttl", "till", "created",
-	"end"}
+	"end", "bytes"}
 
 // Info returns the state of a transcript, or ErrUnknown.
 func (s *Store) Info(ctx context.Context, id string) (info Info, err error) {
@@ -161,7 +162,7 @@ func infoOf(values []any) (info Info, err error) {
 		Base: entryID(base, 0), Last: entryID(base, p.number(1)), Values: p.number(2),
 		First: entryID(base, p.number(3)), State: State(p.text(4)), Attempt: int(p.number(5)),
 		Kind: Kind(p.text(6)), ContentType: p.text(7), TTL: time.Duration(p.number(8)) * time.Millisecond,
-		Created: time.UnixMilli(p.number(10)),
+		Created: time.UnixMilli(p.number(10)), Bytes: p.number(12),
 	}
 	if ms := p.number(9); ms > 0 {
 		info.Expires = time.UnixMilli(ms)

@@ -165,7 +165,7 @@ func TestUnknown(t *testing.T) {
 // A later attempt fences the earlier one, and knows how far that has come.
 func TestAttempts(t *testing.T) {
 	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, transcript.Config{MaxAttempts: 3})
+		s := newStore(t, rdb, transcript.Config{Limits: transcript.Limits{MaxAttempts: 3}})
 		old := reply(t, s, "a")
 		add(t, s, "a", &old, values("one", "two")...)
 		c := claim(t, s, "a")
@@ -195,7 +195,7 @@ func TestAttempts(t *testing.T) {
 
 func TestTrim(t *testing.T) {
 	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, transcript.Config{MaxLen: 3, MaxBytes: 10, MaxPart: 8})
+		s := newStore(t, rdb, transcript.Config{Limits: transcript.Limits{MaxLen: 3, MaxBytes: 10, MaxPart: 8}})
 		c := reply(t, s, "a")
 		add(t, s, "a", &c, values("a", "b", "c", "d", "e")...)
 		want(t, show(t, s, "a", redisio.ID{}), "3:c 4:d 5:e")
@@ -376,7 +376,7 @@ func TestFull(t *testing.T) {
 // Nothing is kept for ever.
 func TestLife(t *testing.T) {
 	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, transcript.Config{TTL: time.Hour, Keep: time.Minute})
+		s := newStore(t, rdb, transcript.Config{Limits: transcript.Limits{TTL: time.Hour, Keep: time.Minute}})
 		c := reply(t, s, "a")
 		add(t, s, "a", &c, values("x")...)
 		life := func(what string, lo, hi time.Duration) {
@@ -418,7 +418,7 @@ func TestLife(t *testing.T) {
 // Of many writers that claim at the same time only one can write, and no value is lost or doubled.
 func TestRace(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, redistest.Shared(t).Client(t), transcript.Config{MaxAttempts: 1000})
+	s := newStore(t, redistest.Shared(t).Client(t), transcript.Config{Limits: transcript.Limits{MaxAttempts: 1000}})
 	if _, _, err := s.Create(t.Context(), "a", transcript.Spec{}); err != nil {
 		t.Fatal(err)
 	}
@@ -463,17 +463,8 @@ func TestRace(t *testing.T) {
 
 // On a server with ACLs, the rights of Access suffice.
 func TestAccess(t *testing.T) {
-	root := redistest.Shared(t).Client(t)
-	prefix := "{" + redistest.Key(t) + "}:durable"
-	cfg := transcript.Config{Prefix: prefix}
-	name := strings.NewReplacer("{", "", "}", "").Replace(redistest.Key(t))
-	if err := root.ACLSetUser(t.Context(), name, append(cfg.Access().Rules(), "on", ">pw")...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	o := *root.Options()
-	o.Username, o.Password = name, "pw"
-	rdb := redis.NewClient(&o)
-	t.Cleanup(func() { rdb.Close(); root.Do(t.Context(), "acl", "deluser", name) })
+	cfg := transcript.Config{Prefix: "{" + redistest.Key(t) + "}:durable"}
+	rdb := redistest.Shared(t).User(t, "transcripts", cfg.Access().Rules()...)
 	s, err := transcript.New(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -502,7 +493,10 @@ func TestAccess(t *testing.T) {
 }
 
 func TestMistakes(t *testing.T) {
-	if _, err := transcript.New(nil, transcript.Config{MaxLen: -1, TTL: 1}); strings.Count(err.Error(), "\n") != 3 {
+	if _, err := transcript.New(nil, transcript.Config{Limits: transcript.Limits{MaxLen: -1, TTL: 1}}); strings.Count(
+		err.Error(),
+		"\n",
+	) != 3 {
 		t.Errorf("%v", err)
 	}
 	if err := (transcript.Config{Prefix: "untagged"}).Validate(); err == nil {
