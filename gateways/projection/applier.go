@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -73,6 +74,12 @@ func (a *applier[E]) apply(ctx context.Context, chunk []flow.Message[item[E]]) (
 		return 0, err
 	}
 	if failed := a.commit(ctx, s, tx, from, to, n); failed != nil {
+		if bad := (*view.KeyError)(nil); errors.As(failed, &bad) {
+			if n > 1 { // which event has made the wrong change?
+				return a.apply(ctx, chunk[:n/2])
+			}
+			failed = a.failed(chunk[0].Value, failed)
+		}
 		return 0, failed
 	}
 	return n, err
@@ -88,13 +95,19 @@ func (a *applier[E]) one(ctx context.Context, tx *view.Tx, it item[E]) (err erro
 	}
 	defer flow.Catch(&err)
 	err = a.p.cfg.Apply(ctx, tx, it.event)
-	if d, ok := flow.Verdict(err); ok && d.Do == flow.ActDrop {
+	d, _ := flow.Verdict(err)
+	switch {
+	case err == nil || d.Do == flow.ActDrop:
 		return nil
+	case d.Do == flow.ActDead: // a view without the event would be wrong, and there are no dead letters
+		err = errors.New(err.Error())
 	}
-	if err != nil {
-		return fmt.Errorf("projection %s: event %v of %q: %w", a.p.cfg.Name, it.event.ID, it.event.Aggregate, err)
-	}
-	return nil
+	return a.failed(it, err)
+}
+
+// failed names the event of an error.
+func (a *applier[E]) failed(it item[E], err error) error {
+	return fmt.Errorf("projection %s: event %v of %q: %w", a.p.cfg.Name, it.event.ID, it.event.Aggregate, err)
 }
 
 func (a *applier[E]) commit(ctx context.Context, s *session, tx *view.Tx, from, to redisio.ID, n int) error {
@@ -106,6 +119,9 @@ func (a *applier[E]) commit(ctx context.Context, s *session, tx *view.Tx, from, 
 	case errors.Is(err, view.ErrMoved):
 		s.dead.Store(true)
 		return flow.RetryAfter(0, err)
+	case errors.Is(err, view.ErrPaused): // another build may be live soon
+		s.dead.Store(true)
+		return flow.RetryAfter(10*time.Millisecond, err)
 	}
 	return err
 }

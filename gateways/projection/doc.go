@@ -34,12 +34,14 @@
 //
 // Events of a partition are applied in order, one after the other. If Apply returns an error, the
 // event is tried again, with growing pauses and without limit, and the later events of its partition
-// wait. The inspection page shows it. flow.Skip leaves the event out.
+// wait. The inspection page shows it. flow.Skip leaves the event out. flow.Reject does not: there are
+// no dead letters.
 //
 // # Changing the code
 //
 // Increase Version when Apply changes. The processes of the new version build the view from the first
 // event, while those of the old version keep the live build up to date. When the new build has caught
 // up, it becomes live, and the old one is dropped after a grace. [Projection.Rebuild] does the same
-// without a new version. [Projection.Progress] tells how far it is.
+// without a new version. [Projection.Progress] tells how far it is. To go back to an older version,
+// call Rebuild in a process of it: processes of a lower version leave a live build as it is.
 package projection

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,6 +113,7 @@ func (f *follower[E]) ready(ctx context.Context, in *flow.Intake[item[E]]) (time
 			return min(wait, f.p.cfg.Poll), nil
 		}
 		f.again.Store(0)
+		f.looked = time.Time{} // the build may be another one
 	}
 	if now.Sub(f.looked) >= f.p.cfg.Poll {
 		if err := f.look(ctx); err != nil {
@@ -143,7 +145,29 @@ func (f *follower[E]) ready(ctx context.Context, in *flow.Intake[item[E]]) (time
 	if f.session != nil {
 		return 0, nil
 	}
+	if c.Entries == 0 && !f.p.cfg.SkipUndecodable {
+		if err := f.whole(ctx); err != nil {
+			return 0, err
+		}
+	}
 	return 0, f.begin(ctx, c.Position, in)
+}
+
+// whole returns an error if events of the log were deleted or trimmed. A build of the rest would
+// replace one that has them.
+func (f *follower[E]) whole(ctx context.Context) error {
+	log := f.p.store.Log(f.partition)
+	info, err := f.p.rdb.XInfoStream(ctx, log).Result()
+	switch {
+	case redisio.IsMissing(err) || err == nil && info.MaxDeletedEntryID == "": // the server does not count
+		return nil
+	case err != nil:
+		return fmt.Errorf("projection: look at %q: %w", log, err)
+	case info.EntriesAdded != info.Length:
+		return fmt.Errorf("projection: %d of %d entries of %q were deleted; restore them from a backup",
+			info.EntriesAdded-info.Length, info.EntriesAdded, log)
+	}
+	return nil
 }
 
 // look finds out which build to follow: none if another version of the code computes it.
@@ -156,10 +180,10 @@ func (f *follower[E]) look(ctx context.Context) error {
 	if f.next {
 		f.build = builds.Next
 	}
+	f.meter.Store(f.build) // of any version, so that a build that no process computes is noticed
 	if f.build.Version() != f.p.cfg.Version {
 		f.build = ""
 	}
-	f.meter.Store(f.build)
 	return nil
 }
 
@@ -218,7 +242,7 @@ func (f *follower[E]) Commit(_ context.Context, settled []flow.Settlement) error
 	var first *flow.Settlement // the events behind it were not applied because of it
 	for i := range settled {
 		s := &settled[i]
-		if s.Outcome >= flow.Dead && s.Seq >= f.began.Load() && (first == nil || s.Seq < first.Seq) {
+		if s.Outcome != flow.Acked && s.Seq >= f.began.Load() && (first == nil || s.Seq < first.Seq) {
 			first = s
 		}
 	}
@@ -227,13 +251,17 @@ func (f *follower[E]) Commit(_ context.Context, settled []flow.Settlement) error
 	}
 	at := time.Now()
 	if first.Fault != nil && !errors.Is(first.Fault.Err, errStale) {
-		at = at.Add(first.Fault.After)
 		f.mu.Lock()
 		if f.stuck != first.ID {
 			f.stuck, f.nacks = first.ID, 0
 		}
 		f.nacks++
+		after := min(100*time.Millisecond<<min(f.nacks, 10), time.Minute) // of a policy that does not nack
 		f.mu.Unlock()
+		if first.Outcome >= flow.Nacked {
+			after = first.Fault.After
+		}
+		at = at.Add(after)
 	}
 	f.again.CompareAndSwap(0, at.UnixNano())
 	return nil
@@ -261,11 +289,11 @@ func (f *follower[E]) Meter(ctx context.Context) (lag, pending int64, err error)
 	if b == "" {
 		return 0, -1, nil
 	}
-	progress, err := f.p.view.Progress(ctx, b)
+	part, err := f.p.view.Part(ctx, b, f.partition)
 	if err != nil {
 		return -1, -1, err
 	}
-	return progress.Parts[f.partition].Behind, -1, nil
+	return part.Behind, -1, nil
 }
 
 // Origin names the log, for spans.

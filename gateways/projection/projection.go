@@ -31,8 +31,8 @@ type Config[E any] struct {
 	// ManualSwitch leaves a build that has caught up as it is, until Switch is called. By default it
 	// becomes live by itself.
 	ManualSwitch bool
-	// SkipUndecodable leaves out events that cannot be decoded. By default the partition waits at such
-	// an event.
+	// SkipUndecodable leaves out events that cannot be decoded, and those that were deleted from the
+	// log. By default the partition waits at such an event, and a build does not begin on such a log.
 	SkipUndecodable bool
 	// Lease is how long a partition waits for a process that has died. Defaults to 10s.
 	Lease time.Duration

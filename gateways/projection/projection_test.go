@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -179,6 +182,81 @@ func TestApplyFails(t *testing.T) {
 	if after < 6 {
 		t.Errorf("%d events were applied", after)
 	}
+}
+
+// No policy and no verdict but Skip leaves an event out.
+func TestEachEventIsApplied(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, fails := range map[string]error{"dropped": errors.New("bad"), "rejected": flow.Reject(errors.New("bad"))} {
+		s := newStore(t, rdb, 1)
+		tries := 0
+		p := newProjection(t, rdb, s, func(c *Config[paid]) {
+			c.Apply = func(ctx context.Context, tx *view.Tx, e eventstore.Event[paid]) error {
+				if tries++; tries < 2 {
+					return fails
+				}
+				return apply(ctx, tx, e)
+			}
+		})
+		pay(t, s, "ann", 1)
+		r, err := p.Graph(flow.Faults(flow.Drop), flow.Log(slog.New(slog.DiscardHandler))).Start(testCtx(t))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		settled(t, p)
+		right(t, rdb, s, live(t, p), "ann")
+		_ = r.Stop()
+	}
+}
+
+// A wrong change is the fault of its event. The events before it are committed.
+func TestWrongChange(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	s := newStore(t, rdb, 1)
+	pay(t, s, "ann", 7)
+	p := newProjection(t, rdb, s, func(c *Config[paid]) {
+		c.Apply = func(ctx context.Context, tx *view.Tx, e eventstore.Event[paid]) error {
+			if e.Value.Amount == 4 {
+				tx.HSet("list:ann", "f", "v")
+			}
+			return apply(ctx, tx, e)
+		}
+	})
+	r := runs(t, p)
+	redistest.Soon(t, "the three events before it are committed", func() bool {
+		now, err := p.Progress(testCtx(t))
+		return err == nil && now.Live.Entries == 3
+	})
+	id := rdb.XRange(testCtx(t), s.Log(0), "-", "+").Val()[4].ID
+	redistest.Soon(t, "its fault names the event", func() bool {
+		return slices.ContainsFunc(
+			r.Recent(),
+			func(e flow.Event) bool { return strings.Contains(e.Error, "event "+id) },
+		)
+	})
+}
+
+// A log without some of its events is not the base of a build.
+func TestDeletedEvents(t *testing.T) {
+	rdb, ctx := redistest.Shared(t).Client(t), testCtx(t)
+	s := newStore(t, rdb, 1)
+	pay(t, s, "ann", 3)
+	strict := newProjection(t, rdb, s)
+	r := runs(t, strict)
+	settled(t, strict)
+	if err := rdb.XDel(ctx, s.Log(0), rdb.XRange(ctx, s.Log(0), "-", "+").Val()[1].ID).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := strict.Rebuild(ctx); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Soon(t, "the projection is not ready", func() bool { return r.Ready() != nil })
+	_ = r.Stop()
+	if b := live(t, strict).Build; b != "1.1" {
+		t.Errorf("build %s is live", b)
+	}
+	runs(t, newProjection(t, rdb, s, func(c *Config[paid]) { c.SkipUndecodable = true }))
+	redistest.Soon(t, "the build without the event is live", func() bool { return live(t, strict).Build == "1.2" })
 }
 
 // An entry of another program stops the partition, or is left out.

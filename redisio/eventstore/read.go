@@ -101,7 +101,8 @@ func (s *Store[E]) Appended(ctx context.Context, id string, aggregates ...string
 	}
 	key, text := s.keysOf(s.Partition(aggregates[0]), id)[1], ""
 	err = fault.WaitFor(ctx, max(s.cfg.Patience, 0), func() (err error) {
-		if text, err = s.rdb.Get(ctx, key).Result(); errors.Is(err, redis.Nil) {
+		text, err = s.rdb.Eval(ctx, script.Read, []string{key}, "GET").Text()
+		if errors.Is(err, redis.Nil) {
 			text, err = "", nil
 		}
 		return err

@@ -2,11 +2,15 @@ package view
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -72,19 +76,20 @@ func (v *View) Rebuild(ctx context.Context, version int) (Build, error) {
 }
 
 func (v *View) begin(ctx context.Context, version, again int) (Build, error) {
-	var build string
+	build, token := "", rand.Text()[:12]
 	err := v.try(ctx, "begin a build", v.builds(), func() (err error) {
-		build, err = v.rdb.Eval(ctx, script.ViewBegin, []string{v.builds()}, version, again).Text()
+		build, err = v.rdb.Eval(ctx, script.ViewBegin, []string{v.builds()}, version, again, token).Text()
 		return err
 	})
 	return Build(build), err
 }
 
 // Switch makes the next build live. Readers find it from now on, and the old one is dropped after
-// Config.Grace. It returns ErrNoBuild if b is not the next build. It does not check how far b is.
+// Config.Grace. It returns ErrNoBuild if b is not the next build. It does not check how far b is, see
+// Pause.
 func (v *View) Switch(ctx context.Context, b Build) error { return v.leave(ctx, b, 1) }
 
-// Abandon gives up the next build, or returns ErrNoBuild.
+// Abandon gives up the next build, or returns ErrNoBuild. Doing it twice is no error.
 func (v *View) Abandon(ctx context.Context, b Build) error { return v.leave(ctx, b, 0) }
 
 func (v *View) leave(ctx context.Context, b Build, live int) error {
@@ -97,10 +102,24 @@ func (v *View) leave(ctx context.Context, b Build, live int) error {
 	if err != nil || done == 1 {
 		return err
 	}
-	if now, err := v.Builds(ctx); err != nil || live == 1 && now.Live == b { // a lost reply
+	now, err := v.Builds(ctx)
+	if err != nil || live == 1 && now.Live == b || live == 0 && slices.Contains(now.Old, b) { // a lost reply
 		return err
 	}
 	return ErrNoBuild
+}
+
+// Pause has commits of a build in a partition refused for d, and returns its position. Readers of the
+// build see nothing newer meanwhile. So a build that includes this position may become live without
+// hiding from readers what they have seen.
+func (v *View) Pause(ctx context.Context, b Build, partition int, d time.Duration) (at redisio.ID, err error) {
+	key, text := v.state(b, partition), ""
+	err = v.try(ctx, "pause", key, func() (err error) {
+		text, err = v.rdb.Eval(ctx, script.ViewPause, []string{key}, d.Milliseconds()).Text()
+		return err
+	})
+	at, _ = redisio.ParseID(text) // "" if it has not begun
+	return at, err
 }
 
 // droppedPosition is the position of a build that is being dropped. No commit expects it.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,10 +18,13 @@ import (
 const droppedFor = time.Hour
 
 var (
-	// ErrMoved reports that the position is another one than a commit was computed from: another
-	// process has committed. Nothing was written. Claim the partition again, and continue at its
-	// position.
+	// ErrMoved reports that the position is another one than a commit was computed from, because
+	// another process has committed, or that the log lacks the new position, because a failover has
+	// lost it. Nothing was written. Claim the partition again, and continue at its position.
 	ErrMoved = errors.New("view: the position is another one; claim the partition again")
+	// ErrPaused reports that the build is paused, see View.Pause. Nothing was written. Look for the
+	// live build, and continue with it.
+	ErrPaused = errors.New("view: the build is paused; try again")
 	// ErrDropped reports that the build is no longer needed.
 	ErrDropped = errors.New("view: the build was dropped")
 )
@@ -90,7 +94,8 @@ func (v *View) Commit(ctx context.Context, tx *Tx, owner string, from, to redisi
 		return tx.err
 	}
 	keys, args := tx.encode()
-	keys = append([]string{v.state(tx.build, tx.partition), v.keys(tx.build, tx.partition)}, keys...)
+	keys = append([]string{v.state(tx.build, tx.partition), v.keys(tx.build, tx.partition), v.cfg.Log(tx.partition)},
+		keys...)
 	args = append([]any{owner, rand.Text()[:12], from.String(), to.String(), entries, v.cfg.Lease.Milliseconds()},
 		args...)
 	var reply []string
@@ -101,14 +106,20 @@ func (v *View) Commit(ctx context.Context, tx *Tx, owner string, from, to redisi
 	switch {
 	case err != nil:
 		return err
-	case len(reply) == 1: // ok or again
+	case len(reply) == 0:
+		return errors.New("view: an empty reply")
+	}
+	switch reply[0] {
+	case "ok", "again":
 		return nil
-	case len(reply) == 2:
+	case "moved":
 		return ErrMoved
-	case len(reply) == 3:
+	case "paused":
+		return ErrPaused
+	case "wrong":
 		return &KeyError{Key: reply[1], Problem: reply[2]}
 	}
-	return fmt.Errorf("view: unknown reply of %d values", len(reply))
+	return fmt.Errorf("view: unknown reply %.40q", reply[0])
 }
 
 // Progress is how far a build is.
@@ -136,34 +147,52 @@ func (p Progress) Share() float64 {
 }
 
 // Progress returns how far a build is.
-func (v *View) Progress(ctx context.Context, b Build) (Progress, error) {
-	p := Progress{Build: b, Parts: make([]Part, v.cfg.Partitions)}
-	if b == "" {
-		return p, ErrNoBuild
-	}
-	pipe := v.rdb.Pipeline()
-	states, logs := make([]*redis.SliceCmd, len(p.Parts)), make([]*redis.IntCmd, len(p.Parts))
-	for i := range p.Parts {
-		states[i] = pipe.HMGet(ctx, v.state(b, i), "pos", "n", "owner")
-		logs[i] = pipe.XLen(ctx, v.cfg.Log(i))
-	}
-	if err := v.try(ctx, "read progress", v.builds(), func() error {
-		_, err := pipe.Exec(ctx)
-		return err
-	}); err != nil {
+func (v *View) Progress(ctx context.Context, b Build) (p Progress, err error) {
+	p.Build = b
+	if p.Parts, err = v.parts(ctx, b, 0, v.cfg.Partitions); err != nil {
 		return p, err
 	}
-	for i := range p.Parts {
-		part := &p.Parts[i]
+	for _, part := range p.Parts {
+		p.Entries, p.Behind = p.Entries+part.Entries, p.Behind+part.Behind
+	}
+	return p, nil
+}
+
+// Part returns how far a build is in a partition.
+func (v *View) Part(ctx context.Context, b Build, partition int) (Part, error) {
+	parts, err := v.parts(ctx, b, partition, 1)
+	return parts[0], err
+}
+
+// parts reads n partitions, from the first on.
+func (v *View) parts(ctx context.Context, b Build, first, n int) ([]Part, error) {
+	parts := make([]Part, n)
+	if b == "" {
+		return parts, ErrNoBuild
+	}
+	states, logs := make([]*redis.SliceCmd, n), make([]*redis.IntCmd, n)
+	if err := v.try(ctx, "read progress", v.state(b, first), func() error {
+		_, err := v.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i := range parts {
+				states[i] = pipe.HMGet(ctx, v.state(b, first+i), "pos", "n", "owner")
+				logs[i] = pipe.XLen(ctx, v.cfg.Log(first+i))
+			}
+			return nil
+		})
+		return err
+	}); err != nil {
+		return parts, err
+	}
+	for i := range parts {
+		part := &parts[i]
 		if s := states[i].Val(); len(s) == 3 {
 			pos, _ := s[0].(string)
 			part.Position, _ = redisio.ParseID(pos) // "" if it has not begun
 			n, _ := s[1].(string)
-			_, _ = fmt.Sscan(n, &part.Entries) // "" likewise
+			part.Entries, _ = strconv.ParseInt(n, 10, 64) // "" likewise
 			part.Owner, _ = s[2].(string)
 		}
 		part.Behind = max(logs[i].Val()-1-part.Entries, 0) // without the mark
-		p.Entries, p.Behind = p.Entries+part.Entries, p.Behind+part.Behind
 	}
-	return p, nil
+	return parts, nil
 }

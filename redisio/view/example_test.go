@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 	"github.com/streamerson/streamerson-go/redisio/view"
@@ -30,6 +32,10 @@ func ExampleView_Commit() {
 	}
 	claim, err := v.Claim(ctx, build, 0, "this process")
 	if err != nil {
+		log.Fatal(err)
+	}
+	add := &redis.XAddArgs{Stream: "{bank:0}log", ID: "1-0", Values: []string{"data", "5"}}
+	if err := rdb.XAdd(ctx, add).Err(); err != nil {
 		log.Fatal(err)
 	}
 	for range 2 {

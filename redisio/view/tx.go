@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
 // Tx collects changes of the data of a build in a partition, until View.Commit. Names are those of
@@ -69,21 +71,29 @@ func (tx *Tx) HSet(name, field, value string) {
 	tx.row(name, "hash", len(field)+len(value)).fields[field] = change{set: true, value: value}
 }
 
-// HIncrBy adds to a field of a hash, which holds an integer.
+// mostCount bounds the numbers that HIncrBy adds, so that no sum overflows on the server.
+const mostCount = 1e16
+
+// HIncrBy adds to a field of a hash, which holds an integer. Its numbers have at most 16 digits.
 func (tx *Tx) HIncrBy(name, field string, n int64) {
 	r := tx.row(name, "hash", len(field)+8)
-	c := r.fields[field]
+	c, sum := r.fields[field], n
+	var err error
 	switch {
 	case c.set:
-		have, err := strconv.ParseInt(c.value, 10, 64)
-		if err != nil && tx.err == nil {
-			tx.err = &KeyError{Key: name, Problem: "has a field that HIncrBy cannot add to"}
-		}
-		c.value = strconv.FormatInt(have+n, 10)
+		var have int64
+		have, err = strconv.ParseInt(c.value, 10, 64)
+		sum += have
+		c.value = strconv.FormatInt(sum, 10)
 	case c.del || r.cleared:
 		c = change{set: true, value: strconv.FormatInt(n, 10)}
 	default:
 		c.by += n
+		sum = c.by
+	}
+	large := max(n, sum) >= mostCount || min(n, sum) <= -mostCount
+	if tx.err == nil && (err != nil || large) {
+		tx.err = &KeyError{Key: name, Problem: "has a field that HIncrBy cannot add to"}
 	}
 	r.fields[field] = c
 }
@@ -136,7 +146,8 @@ func (tx *Tx) HGet(ctx context.Context, name, field string) (value string, ok bo
 	key := tx.view.Of(tx.build).Key(tx.partition, name)
 	ok = true
 	err = tx.view.try(ctx, "read", key, func() (err error) {
-		if value, err = tx.view.rdb.HGet(ctx, key, field).Result(); errors.Is(err, redis.Nil) {
+		value, err = tx.view.rdb.Eval(ctx, script.Read, []string{key}, "HGET", field).Text()
+		if errors.Is(err, redis.Nil) {
 			ok, err = false, nil
 		}
 		return err

@@ -78,7 +78,7 @@ func (c Config) Access() redisio.Access {
 	keys := redisio.KeyPattern("{"+c.Space+":") + "*"
 	return redisio.Access{
 		Commands: []string{"del", "eval", "exists", "hdel", "hget", "hgetall", "hincrby", "hmget", "hset", "ltrim",
-			"pexpire", "ping", "rpush", "sadd", "srandmember", "srem", "time", "type", "unlink", "xlen", "xrevrange",
+			"pexpire", "ping", "rpush", "sadd", "srandmember", "srem", "time", "type", "unlink", "xlen", "xrange", "xrevrange",
 			"zadd", "zrem"},
 		Writes: []string{keys},
 	}.And()

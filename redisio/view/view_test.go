@@ -32,6 +32,12 @@ func newView(t testing.TB, rdb redis.UniversalClient, change ...func(*Config)) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, _ = redistest.Shared(t).Client(t).Pipelined(rig.Ctx(t), func(pipe redis.Pipeliner) error {
+		for n := range 50 { // the log; another view may have it already
+			pipe.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: cfg.Log(0), ID: id(n).String(), Values: []string{"data", ""}})
+		}
+		return nil
+	})
 	return v
 }
 
@@ -214,12 +220,15 @@ func TestWrongChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Tx){
-		"a list as a hash":     func(tx *Tx) { tx.HSet("l", "f", "v") },
-		"a hash as a set":      func(tx *Tx) { tx.ZAdd("h", "m", 1) },
-		"adding to a text":     func(tx *Tx) { tx.HIncrBy("h", "text", 1) },
-		"adding to much":       func(tx *Tx) { tx.HIncrBy("h", "large", 1) },
-		"two kinds in one":     func(tx *Tx) { tx.RPush("x", "v", 0); tx.HSet("x", "f", "v") },
-		"adding to a new text": func(tx *Tx) { tx.HSet("x", "f", "v"); tx.HIncrBy("x", "f", 1) },
+		"a list as a hash":      func(tx *Tx) { tx.HSet("l", "f", "v") },
+		"a hash as a set":       func(tx *Tx) { tx.ZAdd("h", "m", 1) },
+		"adding to a text":      func(tx *Tx) { tx.HIncrBy("h", "text", 1) },
+		"adding too much":       func(tx *Tx) { tx.HIncrBy("n", "f", 9e18) },
+		"overflow of a sum":     func(tx *Tx) { tx.HSet("n", "f", "9223372036854775807"); tx.HIncrBy("n", "f", 1) },
+		"overflow of a Tx":      func(tx *Tx) { tx.HIncrBy("n", "f", 9e15); tx.HIncrBy("n", "f", 9e15) },
+		"adding to a large one": func(tx *Tx) { tx.HIncrBy("h", "large", 1) },
+		"two kinds in one":      func(tx *Tx) { tx.RPush("x", "v", 0); tx.HSet("x", "f", "v") },
+		"adding to a new text":  func(tx *Tx) { tx.HSet("x", "f", "v"); tx.HIncrBy("x", "f", 1) },
 	} {
 		tx := v.Of(b).Begin(0)
 		tx.HSet("a", "f", "v")
@@ -288,6 +297,65 @@ func TestBuilds(t *testing.T) {
 	}
 	if _, err := v.Progress(ctx, ""); !errors.Is(err, ErrNoBuild) {
 		t.Errorf("%v", err)
+	}
+	if _, err := v.Part(ctx, "", 1); !errors.Is(err, ErrNoBuild) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A lost reply to a rebuild, to a switch or to giving up hides nothing.
+func TestLostRepliesOfBuilds(t *testing.T) {
+	srv := redistest.Shared(t)
+	proxy := redistest.StartProxy(t, srv.Addr())
+	ctx := rig.Ctx(t)
+	v := newView(t, proxy.Client(t))
+	for _, want := range []Build{"1.1", "1.2"} {
+		proxy.Cut(redistest.CutReply, "EVAL", 1)
+		if b, err := v.Rebuild(ctx, 1); b != want || err != nil {
+			t.Errorf("Rebuild returns %q, %v, want %q", b, err, want)
+		}
+	}
+	proxy.Cut(redistest.CutReply, "EVAL", 1)
+	if err := v.Abandon(ctx, "1.2"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPause(t *testing.T) {
+	ctx, v := rig.Ctx(t), newView(t, redistest.Shared(t).Client(t))
+	b := claimed(t, v, "me")
+	change := func() *Tx {
+		tx := v.Of(b).Begin(0)
+		tx.HIncrBy("h", "n", 1)
+		return tx
+	}
+	if err := v.Commit(ctx, change(), "me", id(0), id(1), 1); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := v.Pause(ctx, b, 0, time.Hour); at != id(1) || err != nil {
+		t.Errorf("position %v, %v", at, err)
+	}
+	if err := v.Commit(ctx, change(), "me", id(1), id(2), 1); !errors.Is(err, ErrPaused) {
+		t.Error(err)
+	}
+	if at, err := v.Pause(ctx, b, 0, 0); at != id(1) || err != nil {
+		t.Errorf("position %v, %v", at, err)
+	}
+	if err := v.Commit(ctx, change(), "me", id(1), id(2), 1); err != nil {
+		t.Error(err)
+	}
+}
+
+// Events that a failover has lost change nothing: the log lacks them.
+func TestCommitOfLostEvents(t *testing.T) {
+	ctx, rdb := rig.Ctx(t), redistest.Shared(t).Client(t)
+	v := newView(t, rdb)
+	b := claimed(t, v, "me")
+	rdb.XDel(ctx, v.cfg.Log(0), id(5).String())
+	tx := v.Of(b).Begin(0)
+	tx.HSet("h", "f", "v")
+	if err := v.Commit(ctx, tx, "me", id(0), id(5), 5); !errors.Is(err, ErrMoved) {
+		t.Error(err)
 	}
 }
 

@@ -26,3 +26,7 @@ local function less(a, b)
   if #as ~= #bs then return #as < #bs end
   return as < bs
 end`
+
+// Read runs a command that reads a key: KEYS key. ARGV the command, and its arguments behind the key.
+// A client may send a plain read to a replica, which can be behind. Scripts run on the master.
+const Read = `return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))`
