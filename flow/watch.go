@@ -24,10 +24,10 @@ type Watcher struct {
 // NewWatcher makes a Watcher. ended receives the ends of messages, many at once, on one goroutine
 // for each run of a graph. If it returns an error, it is called again after a backoff with the same
 // ends and those that have arrived since, so it must be idempotent. Until it returns nil, the
-// entries are not settled, and their credits are not free. A Permanent error stops the graph. At
-// the end of a run ended has AckTimeout left; then its context is done. If it could not record the
-// end of a message by then, the message still settles with its outcome. The slice is valid until
-// ended returns.
+// entries are not settled, and their credits are not free. At the end of a run ended has AckTimeout
+// left; then its context is done. If it returns an error after that, the entries of these messages go
+// back to their source: whatever was recorded of them, they are delivered again. A Permanent error
+// does the same at once, and stops the graph. The slice is valid until ended returns.
 func NewWatcher(ended func(ctx context.Context, ends []End) error) *Watcher { return &Watcher{ended} }
 
 // Watched is a watched message. Its methods may be called by any goroutine, also after the end.
@@ -173,13 +173,17 @@ func (ws *watches) tell(by *Watcher, q *watchQueue) {
 		if len(batch) == 0 {
 			return
 		}
-		if !ws.told(by, ends, tries) {
+		over, recorded := ws.told(by, ends, tries)
+		if !over {
 			tries++
 			continue
 		}
 		tries = 0
 		var n dirtySessions
 		for i := range batch {
+			if !recorded {
+				batch[i].end = ended{outcome: Nacked}
+			}
 			batch[i].pass(&n)
 		}
 		n.tell()
@@ -189,26 +193,26 @@ func (ws *watches) tell(by *Watcher, q *watchQueue) {
 	}
 }
 
-// told notifies a watcher. If that failed and must be retried, it waits and then reports false.
-func (ws *watches) told(by *Watcher, ends []End, tries int) bool {
+// told notifies a watcher. If that failed and must be retried, it waits, and over is false.
+func (ws *watches) told(by *Watcher, ends []End, tries int) (over, recorded bool) {
 	r, ctx := ws.run, ws.ctx
 	err := contained(func() error { return by.ended(ctx, ends) }, func() {
 		r.fail(&StageError{Graph: r.graph.name, Err: errGoexit})
 	})
 	switch {
 	case err == nil:
-		return true
+		return true, true
 	case IsPermanent(err):
 		r.fail(&StageError{Graph: r.graph.name, Err: err})
-		return true
+		return true, false
 	case ctx.Err() != nil:
-		r.log.Warn("watcher gave up, it did not record the end of these messages", "messages", len(ends), "error", err)
-		return true
+		r.log.Warn("watcher gave up: these messages go back to their source", "messages", len(ends), "error", err)
+		return true, false
 	case tries == 0 || tries%10 == 9:
 		r.log.Warn("watcher failed, will try again", "messages", len(ends), "tries", tries+1, "error", err)
 	}
 	passes(ctx, min(exponential(lookFirst*10, tries+1), time.Second))
-	return false
+	return false, false
 }
 
 // finish waits until the watchers have received all ends, for at most d. Then it cancels their

@@ -261,7 +261,8 @@ func (d *deduper) ended(ctx context.Context, ends []flow.End) error {
 	if len(failed.keys) > 0 {
 		errs = append(errs, d.store.Release(ctx, failed.keys, failed.tokens))
 	}
-	if err := errors.Join(errs...); err != nil {
+	// At the end of a run the work counts without its mark: to repeat it would be certainly a duplicate.
+	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
 		return err
 	}
 	d.mu.Lock()

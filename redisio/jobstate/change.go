@@ -30,13 +30,7 @@ func (s *Store) Submit(ctx context.Context, n Submission) (id string, created bo
 	if !n.Due.IsZero() {
 		due, stored = schedule.Delayed{ID: n.ID, At: n.Due, Fields: n.Fields}.Stored()
 	}
-	state := []any{"priority", n.Priority}
-	if n.Key != "" {
-		state = append(state, "key", cut(n.Key))
-	}
-	if n.Owner != "" {
-		state = append(state, "owner", cut(n.Owner))
-	}
+	state := (&Attempt{ID: n.ID, Priority: n.Priority, Key: n.Key, Owner: n.Owner}).state()
 	args := []any{n.ID, s.cfg.KeepOpen.Milliseconds(), max(s.cfg.MaxQueued, 0), s.cfg.Recent, due, stored, len(state)}
 	args = append(args, state...)
 	for i := range n.Fields {
@@ -63,6 +57,19 @@ type Attempt struct {
 	Key      string
 	Owner    string
 	Number   int // from Begin
+	token    string
+}
+
+// state returns the fields of a state that is missing.
+func (a *Attempt) state() []any {
+	fields := []any{"id", a.ID, "priority", a.Priority}
+	if a.Key != "" {
+		fields = append(fields, "key", cut(a.Key))
+	}
+	if a.Owner != "" {
+		fields = append(fields, "owner", cut(a.Owner))
+	}
+	return fields
 }
 
 // spent is the error of a job whose attempts all ended with their process.
@@ -72,14 +79,8 @@ const spent = "all attempts ended before they were done: their processes died"
 // token again returns the same Number. If the job is not to be handled, the error is an *EndedError,
 // and why is the error of a failed job.
 func (s *Store) Begin(ctx context.Context, a *Attempt, token string) (why string, err error) {
-	args := []any{token, a.Entry, max(s.cfg.MaxAttempts, 0), s.cfg.KeepOpen.Milliseconds(), s.cfg.Keep.Milliseconds(),
-		spent, "id", a.ID, "priority", a.Priority}
-	if a.Key != "" {
-		args = append(args, "key", cut(a.Key))
-	}
-	if a.Owner != "" {
-		args = append(args, "owner", cut(a.Owner))
-	}
+	args := append([]any{token, a.Entry, max(s.cfg.MaxAttempts, 0), s.cfg.KeepOpen.Milliseconds(),
+		s.cfg.Keep.Milliseconds(), spent}, a.state()...)
 	reply, err := s.rdb.Eval(ctx, script.JobBegin, s.cfg.keys(a.ID, a.Key, a.Priority), args...).StringSlice()
 	if err == nil && len(reply) != 2 {
 		err = fmt.Errorf("a reply of %d values", len(reply))
@@ -93,14 +94,15 @@ func (s *Store) Begin(ctx context.Context, a *Attempt, token string) (why string
 	if _, err := fmt.Sscan(reply[1], &a.Number); err != nil {
 		return "", fmt.Errorf("redisio: begin a job of %q: attempt %q: %w", s.cfg.Name, reply[1], err)
 	}
+	a.token = token
 	return "", nil
 }
 
 // Report stores the progress of an attempt and its last failure, if they are not nil, and confirms
-// that the attempt is still current. The error is an *EndedError after a cancel, and ErrStale if
-// another attempt has begun.
+// that the attempt is still current. The error is an *EndedError after a cancel, ErrStale if another
+// attempt has begun, and ErrUnknown if the state is missing: End makes it again.
 func (s *Store) Report(ctx context.Context, a *Attempt, p *Progress, f *Failure) error {
-	args := append([]any{a.Number, s.cfg.KeepOpen.Milliseconds()}, pairs(p, f)...)
+	args := append([]any{a.Number, a.token, s.cfg.KeepOpen.Milliseconds()}, pairs(p, f)...)
 	reply, err := s.rdb.Eval(ctx, script.JobReport, s.cfg.keys(a.ID, a.Key, a.Priority), args...).Text()
 	if err != nil {
 		return check.KeyError("report a job of", s.cfg.Name, err)
@@ -120,10 +122,12 @@ type Result struct {
 }
 
 // End ends an attempt and returns the state of the job: Failed instead of Retrying after the last
-// attempt. The error is an *EndedError if the job was cancelled before, ErrStale if another attempt
-// has begun, and ErrUnknown if its state has expired. Then nothing was stored.
+// attempt. The error is an *EndedError if the job was cancelled before, and ErrStale if another attempt
+// has begun. Then nothing was stored. A state that is missing is made again.
 func (s *Store) End(ctx context.Context, a *Attempt, r Result) (State, error) {
-	args := []any{a.Number, string(r.State), max(s.cfg.MaxAttempts, 0), s.cfg.Keep.Milliseconds()}
+	state := a.state()
+	args := append([]any{a.Number, a.token, string(r.State), max(s.cfg.MaxAttempts, 0), s.cfg.Keep.Milliseconds(),
+		s.cfg.KeepOpen.Milliseconds(), len(state)}, state...)
 	for all := pairs(r.Progress, r.Failure); len(all) > 0; all = all[2:] {
 		if all[1] != "" {
 			args = append(args, all[0], all[1])
@@ -156,7 +160,8 @@ func (s *Store) answer(a *Attempt, reply, want string) error {
 }
 
 // Cancel cancels a job. A job that runs is cancelled at once, and its worker learns of it by a
-// notice. The error is an *EndedError if the job is done or failed, and ErrUnknown or ErrExpired if
+// notice. Its state is kept until a worker has seen it, and for Keep from then on. The error is an
+// *EndedError if the job is done or failed, and ErrUnknown or ErrExpired if
 // there is none. Cancelling a cancelled job does nothing.
 func (s *Store) Cancel(ctx context.Context, id string) error {
 	j, err := s.Get(ctx, id)
@@ -165,7 +170,8 @@ func (s *Store) Cancel(ctx context.Context, id string) error {
 	}
 	keys := s.cfg.keys(id, j.Key, j.Priority)
 	keys = append(keys, schedule.ScheduleKeys(keys[3])[1:3]...)
-	reply, err := s.rdb.Eval(ctx, script.JobCancel, keys, id, s.cfg.Keep.Milliseconds()).Text()
+	reply, err := s.rdb.Eval(ctx, script.JobCancel, keys, id, s.cfg.Keep.Milliseconds(),
+		s.cfg.KeepOpen.Milliseconds()).Text()
 	switch {
 	case err != nil:
 		return check.KeyError("cancel a job of", s.cfg.Name, err)

@@ -13,7 +13,7 @@ import (
 type State string
 
 const (
-	// Scheduled means that the job waits for its time.
+	// Scheduled means that the job waits for its time, and then until a worker begins it.
 	Scheduled State = "scheduled"
 	// Queued means that the job waits for a worker.
 	Queued State = "queued"
@@ -41,7 +41,7 @@ type Job struct {
 	// Key is the unique key of the job, and Owner the owner it was submitted for; "" without.
 	Key   string `json:"key,omitempty"`
 	Owner string `json:"-"`
-	// Version grows with each change of the state.
+	// Version grows with each change of the state, also if Redis has lost some of them in a failover.
 	Version int64 `json:"version"`
 	// Attempt is the number of the current or last attempt, counted from 1. An attempt begins when a
 	// handler receives the job, so that one that a process did not survive counts too.
@@ -56,7 +56,7 @@ type Job struct {
 	// Failure is the last failure of a handler. It stays while the job is tried again, and is nil
 	// when the job is done.
 	Failure *Failure `json:"failure,omitempty"`
-	// Result is the result of a job that is done, as JSON. Notices have none.
+	// Result is the result of a job that is done, as JSON. Notices and lists have none.
 	Result json.RawMessage `json:"result,omitempty"`
 }
 
@@ -98,8 +98,12 @@ func (j *Job) Fraction() float64 {
 	return 0
 }
 
-// Of reads the state of a job from the fields of its hash or of a notice. ok is false without an ID.
-func Of(fields map[string]string) (j Job, ok bool) {
+// fieldNames are the fields that of reads, apart from the result.
+var fieldNames = []string{"id", "state", "priority", "key", "owner", "version", "attempt", "at", "due", "started",
+	"ended", "leaves", "settled", "done", "total", "note", "stages", "error", "stage", "tries", "retry"}
+
+// of reads the state of a job from the fields of its hash or of a notice. ok is false without an ID.
+func of(fields map[string]string) (j Job, ok bool) {
 	num := func(name string) int64 {
 		n, _ := strconv.ParseInt(fields[name], 10, 64) // 0 if it is missing
 		return n
@@ -135,7 +139,7 @@ func OfNotice(e *redisio.Entry) (Job, bool) {
 	for i := range e.Fields {
 		fields[e.Fields[i].Name] = string(e.Fields[i].Value)
 	}
-	return Of(fields)
+	return of(fields)
 }
 
 // errorMost is the most bytes of an error, a note or a name that is kept.
@@ -160,11 +164,7 @@ func pairs(p *Progress, f *Failure) []any {
 	if f != nil {
 		all = append(all, "error", cut(f.Error), "stage", cut(f.Stage))
 		number("tries", int64(f.Tries))
-		retry := int64(0)
-		if !f.Retry.IsZero() {
-			retry = f.Retry.UnixMilli()
-		}
-		number("retry", retry)
+		number("retry", max(f.Retry.UnixMilli(), 0)) // negative for the zero time
 	}
 	return all
 }

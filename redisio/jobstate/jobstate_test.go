@@ -169,8 +169,14 @@ func TestStoreForgets(t *testing.T) {
 		t.Errorf("%+v, %v", j, err)
 	}
 	s.rdb.Del(rig.Ctx(t), s.cfg.state(a.ID))
-	if _, err := s.End(rig.Ctx(t), a, Result{State: Done}); !errors.Is(err, ErrUnknown) {
-		t.Errorf("end: %v", err)
+	if err := s.Report(rig.Ctx(t), a, nil, nil); !errors.Is(err, ErrUnknown) {
+		t.Errorf("report: %v", err)
+	}
+	if st, err := s.End(rig.Ctx(t), a, Result{State: Done, Value: []byte("1")}); err != nil || st != Done {
+		t.Errorf("end: %s, %v", st, err)
+	}
+	if j, err := s.Get(rig.Ctx(t), a.ID); err != nil || j.State != Done || string(j.Result) != "1" || j.Attempt != 1 {
+		t.Errorf("%+v, %v", j, err)
 	}
 	for _, err := range []error{s.Cancel(rig.Ctx(t), "nobody"), s.Cancel(rig.Ctx(t), "a b")} {
 		if !errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) {
@@ -179,6 +185,110 @@ func TestStoreForgets(t *testing.T) {
 	}
 	if _, err := s.Get(rig.Ctx(t), NewID(time.Now().Add(-48*time.Hour))); !errors.Is(err, ErrExpired) {
 		t.Errorf("expired: %v", err)
+	}
+}
+
+// A failover that loses the begin of an attempt, or all since, loses neither the job nor its end.
+func TestStoreRolledBack(t *testing.T) {
+	s := newStore(t, Config{})
+	ctx := rig.Ctx(t)
+	for _, again := range []bool{false, true} {
+		a := submit(t, s, Submission{})
+		old, err := s.rdb.Dump(ctx, s.cfg.state(a.ID)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin(t, s, a, "1")
+		before, err := s.Get(ctx, a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.rdb.RestoreReplace(ctx, s.cfg.state(a.ID), time.Hour, old).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if again { // another worker has begun meanwhile: the number is the same, the attempt is not
+			other := *a
+			begin(t, s, &other, "2")
+			if err := s.Report(ctx, a, nil, nil); !errors.Is(err, ErrStale) {
+				t.Errorf("report: %v", err)
+			}
+			if _, err := s.End(ctx, a, Result{State: Done}); !errors.Is(err, ErrStale) {
+				t.Errorf("end: %v", err)
+			}
+			a = &other
+		} else if err := s.Report(ctx, a, &Progress{Done: 1}, nil); err != nil {
+			t.Errorf("report: %v", err)
+		}
+		if st, err := s.End(ctx, a, Result{State: Done}); st != Done || err != nil {
+			t.Errorf("end: %s, %v", st, err)
+		}
+		if j, err := s.Get(ctx, a.ID); err != nil || j.State != Done || j.Version <= before.Version {
+			t.Errorf("%+v, %v, version was %d", j, err, before.Version)
+		}
+	}
+}
+
+// A cancelled job that a worker will find is not forgotten before.
+func TestStoreKeepsCancelled(t *testing.T) {
+	s := newStore(t, Config{Keep: time.Minute, KeepOpen: time.Hour})
+	kept := func(id string, long bool) {
+		t.Helper()
+		if left := s.rdb.PTTL(rig.Ctx(t), s.cfg.state(id)).Val(); left > time.Minute != long {
+			t.Errorf("%s is kept for %v", id, left)
+		}
+	}
+	cancel := func(id string) {
+		t.Helper()
+		if err := s.Cancel(rig.Ctx(t), id); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel(submit(t, s, Submission{ID: "queued"}).ID)
+	kept("queued", false)
+	cancel(submit(t, s, Submission{ID: "later", Due: time.Now().Add(24 * time.Hour)}).ID)
+	kept("later", false)
+	running, waits := submit(t, s, Submission{ID: "running"}), submit(t, s, Submission{ID: "waits"})
+	for _, a := range []*Attempt{running, waits} {
+		begin(t, s, a, "1")
+	}
+	if _, err := s.End(rig.Ctx(t), waits, Result{State: Retrying}); err != nil {
+		t.Error(err)
+	}
+	for _, id := range []string{"running", "waits"} {
+		cancel(id)
+		kept(id, true)
+	}
+	var ended *EndedError
+	if _, err := s.End(rig.Ctx(t), running, Result{State: Done}); !errors.As(err, &ended) {
+		t.Errorf("end: %v", err)
+	}
+	if _, err := s.Begin(rig.Ctx(t), waits, "2"); !errors.As(err, &ended) || ended.State != Cancelled {
+		t.Errorf("begin: %v", err)
+	}
+	kept("running", false)
+	kept("waits", false)
+}
+
+// While Redis is full, jobs begin and end, which makes room.
+func TestStoreFull(t *testing.T) {
+	srv := redistest.Start(t)
+	s, err := New(srv.Client(t), Config{Name: "q"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := submit(t, s, Submission{})
+	if err := s.rdb.(*redis.Client).ConfigSet(rig.Ctx(t), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Submit(rig.Ctx(t), Submission{ID: "x", Priority: "p", Fields: payload}); err == nil {
+		t.Error("there is room for a job")
+	}
+	begin(t, s, a, "1")
+	if err := s.Report(rig.Ctx(t), a, &Progress{Done: 1}, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.End(rig.Ctx(t), a, Result{State: Done}); err != nil {
+		t.Error(err)
 	}
 }
 

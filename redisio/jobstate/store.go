@@ -31,8 +31,8 @@ type Config struct {
 	KeepOpen time.Duration
 	// MaxAttempts is how often a job is tried. Defaults to 16. Negative means no limit.
 	MaxAttempts int
-	// MaxQueued limits the jobs of a priority that wait, and those that failed lately. Defaults to
-	// 1,000,000. Negative means no limit.
+	// MaxQueued limits the jobs of a priority that have not ended, apart from cancelled ones that no
+	// worker has seen. Defaults to 1,000,000. Negative means no limit.
 	MaxQueued int64
 	// Recent is how many of the newest jobs Recent can list. Defaults to 1000.
 	Recent int
@@ -88,6 +88,9 @@ func (c Config) Stream(priority string) string { return c.key("jobs:" + priority
 // Notices returns the key of the stream of notices.
 func (c Config) Notices() string { return c.key("notices") }
 
+// Dead returns the key of the dead letters of a priority.
+func (c Config) Dead(priority string) string { return c.Stream(priority) + ":dead" }
+
 func (c *Config) state(id string) string { return c.key("job:" + id) }
 
 func (c *Config) recent() string { return c.key("recent") }
@@ -111,7 +114,7 @@ func (c *Config) keys(id, key, priority string) []string {
 func (c Config) Access(priorities ...string) redisio.Access {
 	keys := []string{c.Notices(), c.recent()}
 	for _, p := range priorities {
-		keys = append(keys, schedule.ScheduleKeys(c.Stream(p))...)
+		keys = append(append(keys, c.Dead(p)), schedule.ScheduleKeys(c.Stream(p))...)
 	}
 	a := acl.Of(keys, "del", "eval", "exists", "get", "hdel", "hget", "hgetall", "hincrby", "hmget", "hset", "hsetnx",
 		"pexpire", "set", "time", "xadd", "xdel", "xlen", "xread", "xinfo|groups", "zadd", "zcard", "zrem",
@@ -147,58 +150,86 @@ func CheckID(id string) bool {
 
 // Get returns the state of a job. The error is ErrUnknown or ErrExpired if there is none.
 func (s *Store) Get(ctx context.Context, id string) (Job, error) {
-	jobs, err := s.GetAll(ctx, id)
-	if err != nil {
-		return Job{}, err
-	}
-	if jobs[0].ID == "" {
+	if !CheckID(id) {
 		return Job{}, s.unknown(id, time.Now())
 	}
-	return jobs[0], nil
+	fields, err := s.rdb.HGetAll(ctx, s.cfg.state(id)).Result()
+	if err != nil {
+		return Job{}, check.KeyError("read a job of", s.cfg.Name, err)
+	}
+	j, ok := of(fields)
+	if !ok {
+		return Job{}, s.unknown(id, time.Now())
+	}
+	return j, nil
 }
 
-// GetAll returns the states of jobs, with one round trip. A missing one has no ID.
-func (s *Store) GetAll(ctx context.Context, ids ...string) ([]Job, error) {
-	jobs := make([]Job, len(ids))
-	replies := make([]*redis.MapStringStringCmd, len(ids))
+// Recent returns the newest jobs without their results, the newest first, at most n.
+func (s *Store) Recent(ctx context.Context, n int) ([]Job, error) {
+	if n < 1 {
+		return nil, nil
+	}
+	ids, err := s.rdb.ZRevRange(ctx, s.cfg.recent(), 0, int64(n)-1).Result()
+	if err != nil || len(ids) == 0 {
+		return nil, check.KeyError("list jobs of", s.cfg.Name, err)
+	}
+	replies := make([]*redis.SliceCmd, len(ids))
 	pipe := s.rdb.Pipeline()
 	for i, id := range ids {
-		if CheckID(id) {
-			replies[i] = pipe.HGetAll(ctx, s.cfg.state(id))
-		}
-	}
-	if pipe.Len() == 0 {
-		return jobs, nil
+		replies[i] = pipe.HMGet(ctx, s.cfg.state(id), fieldNames...)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, check.KeyError("read jobs of", s.cfg.Name, err)
 	}
-	for i, reply := range replies {
-		if reply != nil {
-			jobs[i], _ = Of(reply.Val())
+	var jobs []Job
+	for _, reply := range replies {
+		fields := make(map[string]string)
+		for i, v := range reply.Val() {
+			if text, ok := v.(string); ok {
+				fields[fieldNames[i]] = text
+			}
+		}
+		if j, ok := of(fields); ok {
+			jobs = append(jobs, j)
 		}
 	}
 	return jobs, nil
 }
 
-// Recent returns the newest jobs, the newest first, at most n.
-func (s *Store) Recent(ctx context.Context, n int) ([]Job, error) {
-	ids, err := s.rdb.ZRevRange(ctx, s.cfg.recent(), 0, int64(n)-1).Result()
-	if err != nil {
-		return nil, check.KeyError("list jobs of", s.cfg.Name, err)
-	}
-	if n < 1 || len(ids) == 0 {
-		return nil, nil
-	}
-	all, err := s.GetAll(ctx, ids...)
-	if err != nil {
-		return nil, err
-	}
-	var jobs []Job
-	for _, j := range all {
-		if j.ID != "" {
-			jobs = append(jobs, j)
+// Depth is how many jobs of a priority have not ended, and how many dead letters there are.
+type Depth struct {
+	Priority  string
+	Waiting   int64 // for a worker
+	Taken     int64 // by a worker: they run, are read ahead, or are tried again later
+	Scheduled int64 // for later
+	Dead      int64 // dead letters
+}
+
+// Depths returns how many jobs of each priority there are, with one round trip. group is the consumer
+// group of the workers.
+func (s *Store) Depths(ctx context.Context, group string, priorities ...string) ([]Depth, error) {
+	all := make([]Depth, len(priorities))
+	for i, p := range priorities {
+		keys := schedule.ScheduleKeys(s.cfg.Stream(p))
+		pipe := s.rdb.Pipeline()
+		length, later, dead := pipe.XLen(ctx, keys[0]), pipe.ZCard(ctx, keys[1]), pipe.XLen(ctx, s.cfg.Dead(p))
+		groups := pipe.XInfoGroups(ctx, keys[0])
+		_, _ = pipe.Exec(ctx) // each has its own error
+		// A stream that does not exist yet has no groups.
+		if err := errors.Join(length.Err(), later.Err(), dead.Err()); err != nil {
+			return nil, check.KeyError("count jobs of", s.cfg.Name, err)
 		}
+		d := Depth{Priority: p, Waiting: length.Val(), Scheduled: later.Val(), Dead: dead.Val()}
+		for _, g := range groups.Val() {
+			if g.Name != group {
+				continue
+			}
+			d.Taken = g.Pending
+			if d.Waiting = g.Lag; g.Lag < 0 { // unknown after a cancel: a settled entry may be counted
+				d.Waiting = max(length.Val()-g.Pending, 0)
+			}
+		}
+		all[i] = d
 	}
-	return jobs, nil
+	return all, nil
 }

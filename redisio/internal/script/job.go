@@ -9,6 +9,9 @@ package script
 // nothing. Each change is also a notice with all fields but the result, so watchers read one stream.
 
 // jobLua has what the scripts share. ended is the set of final states.
+//
+// A version is the time of Redis in milliseconds, or one more than the last. So versions grow also
+// after a failover that has lost the last changes, and watchers miss no state.
 const jobLua = `
 local ended = {done = true, failed = true, cancelled = true}
 local function now()
@@ -17,7 +20,8 @@ local function now()
 end
 local function get(f) return redis.call('HGET', KEYS[1], f) or nil end
 local function tell()
-  redis.call('HINCRBY', KEYS[1], 'version', 1)
+  local version = math.max(tonumber(now()), tonumber(get('version') or 0) + 1)
+  redis.call('HSET', KEYS[1], 'version', string.format('%.0f', version))
   local all, out = redis.call('HGETALL', KEYS[1]), {}
   for i = 1, #all, 2 do
     if all[i] ~= 'result' and all[i] ~= 'token' then out[#out+1] = all[i]; out[#out+1] = all[i+1] end
@@ -30,6 +34,28 @@ local function forget(keep)
   redis.call('HSET', KEYS[1], 'ended', now())
   redis.call('HDEL', KEYS[1], 'token', 'retry')
   redis.call('PEXPIRE', KEYS[1], keep)
+end
+`
+
+// jobOpenLua is for the scripts of workers. live keeps the state of a job that has not ended, and its
+// unique key, which it takes again if it is free. current reports whether an attempt is the current
+// one. A failover can lose the begin of an attempt: then it is recorded again.
+const jobOpenLua = jobLua + `
+local function live(keep)
+  redis.call('PEXPIRE', KEYS[1], keep)
+  if KEYS[3] == KEYS[1] then return end
+  local by = redis.call('GET', KEYS[3])
+  if not by then redis.call('SET', KEYS[3], get('id'), 'PX', keep)
+  elseif by == get('id') then redis.call('PEXPIRE', KEYS[3], keep) end
+end
+local function current(attempt, token)
+  local newest = tonumber(get('attempt') or 0)
+  if tonumber(attempt) > newest then
+    redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'token', token, 'started', now())
+    redis.call('HDEL', KEYS[1], 'ended')
+    return true
+  end
+  return tonumber(attempt) == newest and get('token') == token
 end
 `
 
@@ -62,7 +88,7 @@ redis.call('PEXPIRE', KEYS[1], keep)
 if unique then redis.call('SET', KEYS[3], id, 'PX', keep) end
 redis.call('ZADD', KEYS[5], at, id)
 redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -1 - tonumber(ARGV[4]))
-redis.call('PEXPIRE', KEYS[5], keep)
+if redis.call('PTTL', KEYS[5]) < keep then redis.call('PEXPIRE', KEYS[5], keep) end
 tell()
 return {'new', id}`
 
@@ -73,8 +99,11 @@ return {'new', id}`
 //
 // A missing state has expired, or was never written because another program appended the entry: it
 // is made. A failed job in another entry is a dead letter that was replayed: it begins again.
-const JobBegin = jobLua + `
-local keep = tonumber(ARGV[4])
+//
+// The first command needs no memory. So jobs run also while Redis is full, and make room: Redis does
+// not interrupt a script after its first write.
+const JobBegin = jobOpenLua + `
+redis.call('HDEL', KEYS[1], 'retry')
 local st = get('state')
 if not st then
   redis.call('HSET', KEYS[1], 'state', 'queued', 'at', now(), 'entry', ARGV[2], unpack(ARGV, 7))
@@ -84,7 +113,10 @@ if get('token') == ARGV[1] then return {'run', get('attempt')} end
 if st == 'failed' and get('entry') ~= ARGV[2] then
   redis.call('HSET', KEYS[1], 'spared', get('attempt') or '0')
   redis.call('HDEL', KEYS[1], 'ended')
-elseif ended[st] then return {st, get('error') or ''} end
+elseif ended[st] then
+  if st == 'cancelled' then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
+  return {st, get('error') or ''}
+end
 local most = tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'entry', ARGV[2])
 if most > 0 and tonumber(get('attempt') or 0) - tonumber(get('spared') or 0) >= most then
@@ -95,62 +127,66 @@ if most > 0 and tonumber(get('attempt') or 0) - tonumber(get('spared') or 0) >= 
   return {'failed', get('error')}
 end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-redis.call('HDEL', KEYS[1], 'leaves', 'settled', 'stages', 'done', 'total', 'note', 'retry')
+redis.call('HDEL', KEYS[1], 'leaves', 'settled', 'stages', 'done', 'total', 'note')
 redis.call('HSET', KEYS[1], 'state', 'running', 'token', ARGV[1], 'started', now())
-redis.call('PEXPIRE', KEYS[1], keep)
-if KEYS[3] ~= KEYS[1] and redis.call('GET', KEYS[3]) == get('id') then redis.call('PEXPIRE', KEYS[3], keep) end
+live(ARGV[4])
 tell()
 return {'run', tostring(attempt)}`
 
-// JobReport: ARGV attempt, how long to keep the state (ms), values that have changed. Returns "run"
-// if the attempt is the current one and runs, else the state, or "gone" if it is missing.
-const JobReport = jobLua + `
+// JobReport: ARGV attempt, its token, how long to keep the state (ms), values that have changed.
+// Returns "run" if the attempt is the current one and runs, the state of a job that has ended,
+// "stale" for another attempt, or "gone" for a missing state.
+const JobReport = jobOpenLua + `
 local st = get('state')
 if not st then return 'gone' end
-if st ~= 'running' then return st end
-if get('attempt') ~= ARGV[1] then return 'stale' end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-if KEYS[3] ~= KEYS[1] and redis.call('GET', KEYS[3]) == get('id') then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
-if #ARGV > 2 then
-  redis.call('HSET', KEYS[1], unpack(ARGV, 3))
-  for i = 3, #ARGV, 2 do
+if st == 'cancelled' or not current(ARGV[1], ARGV[2]) then return ended[st] and st or 'stale' end
+live(ARGV[3])
+if #ARGV > 3 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+  for i = 4, #ARGV, 2 do
     if ARGV[i+1] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) end
   end
   tell()
 end
 return 'run'`
 
-// JobEnd: ARGV attempt, the state that it ends in, most attempts or 0, how long to keep an ended
-// state (ms), values. The states are done, failed, retrying, and queued for an attempt that does not
-// count. Returns the state that the job now has; "stale" if the attempt is not the current one, or
-// "gone".
-const JobEnd = jobLua + `
-local st, to, most = get('state'), ARGV[2], tonumber(ARGV[3])
-if not st then return 'gone' end
-if st == 'cancelled' then return st end
-if get('attempt') ~= ARGV[1] then return 'stale' end
-if st ~= 'running' then return st end
-if to == 'retrying' and most > 0 and tonumber(get('attempt')) - tonumber(get('spared') or 0) >= most then to = 'failed' end
+// JobEnd: ARGV attempt, its token, the state that it ends in, most attempts or 0, how long to keep the
+// state (ms) after the end and before, the number of values for a state that is missing, these, then
+// values of the end. The states are done, failed, retrying, and queued for an attempt that does not
+// count. Returns the state that the job now has, or "stale" if the attempt is not the current one.
+const JobEnd = jobOpenLua + `
+local st, to, most, n = get('state'), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
+if st == 'cancelled' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  return st
+end
+if not st then redis.call('HSET', KEYS[1], 'at', now(), unpack(ARGV, 8, 7 + n)) end
+if not current(ARGV[1], ARGV[2]) then
+  if st ~= 'running' and get('attempt') == ARGV[1] then return st end -- the same call again
+  return 'stale'
+end
+redis.call('HDEL', KEYS[1], 'token', 'stages', 'retry') -- needs no memory, see JobBegin
+if to == 'retrying' and most > 0 and tonumber(ARGV[1]) - tonumber(get('spared') or 0) >= most then to = 'failed' end
 redis.call('HSET', KEYS[1], 'state', to)
-redis.call('HDEL', KEYS[1], 'token', 'stages', 'retry')
 if to == 'done' then redis.call('HDEL', KEYS[1], 'error', 'stage', 'tries') end
-if #ARGV > 4 then redis.call('HSET', KEYS[1], unpack(ARGV, 5)) end
+if #ARGV > 7 + n then redis.call('HSET', KEYS[1], unpack(ARGV, 8 + n)) end
 if to == 'queued' then redis.call('HINCRBY', KEYS[1], 'spared', 1) end
-if ended[to] then forget(ARGV[4]) end
+if ended[to] then forget(ARGV[5]) else live(ARGV[6]) end
 tell()
 return to`
 
 // JobCancel: KEYS as above, 5 and 6 the schedule of the stream. ARGV id, how long to keep the state
-// (ms). Returns "now" if this call cancelled the job, else its state, or "gone".
+// (ms) if the entry of the job is gone, and else: then a worker will find it. Returns "now" if this
+// call cancelled the job, else its state, or "gone".
 const JobCancel = jobLua + `
 local st = get('state')
 if not st then return 'gone' end
 if ended[st] then return st end
-redis.call('ZREM', KEYS[5], ARGV[1])
+local removed = redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('HDEL', KEYS[6], ARGV[1])
+if st == 'queued' and not get('attempt') then removed = redis.call('XDEL', KEYS[4], get('entry')) end
 redis.call('HSET', KEYS[1], 'state', 'cancelled')
 redis.call('HDEL', KEYS[1], 'stages')
-forget(ARGV[2])
-if st == 'queued' and not get('attempt') then redis.call('XDEL', KEYS[4], get('entry')) end
+forget(removed == 1 and ARGV[2] or ARGV[3])
 tell()
 return 'now'`
