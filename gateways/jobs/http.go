@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,14 +23,16 @@ import (
 type HTTPConfig[T any] struct {
 	// Submit returns the options of a job that a request submits, such as its Priority, Key and Owner.
 	// An error is answered as Authorize's is. Defaults to the priority of the query, ?priority=high,
-	// and to the ID of the header Idempotency-Key, so that a repeated POST is one job.
+	// and to the ID of the header Idempotency-Key, so that a repeated POST is one job. An ID or a Key
+	// of a job that the request may not see is answered with 409.
 	Submit func(r *http.Request, v T) ([]SubmitOption, error)
 	// Authorize decides whether a request may see or cancel a job. A *gateways.RemoteError is answered
 	// with its code; any other error with 404, so that it tells nothing of the job. Defaults to nil:
-	// everyone who knows an ID may. IDs cannot be guessed.
+	// everyone who knows an ID may. IDs cannot be guessed, apart from those that callers choose. The
+	// answer has the error of the last failure.
 	Authorize func(r *http.Request, j Job) error
-	// List lets GET without an ID list the newest jobs, and follow all of them as events: those that
-	// Authorize admits. Defaults to false.
+	// List lets GET without an ID list the newest jobs, and follow all of them as events, without their
+	// results: those that Authorize admits. Defaults to false.
 	List bool
 	// MaxWait is the longest long-poll. Defaults to 1m.
 	MaxWait time.Duration
@@ -53,7 +56,7 @@ type HTTPConfig[T any] struct {
 //	GET /jobs/ID?wait=9s the next state after that of If-None-Match, or after now; 304 if there is none
 //	GET /jobs/ID         with Accept: text/event-stream: each state as an event "job", until the end
 //	DELETE /jobs/ID      cancels the job: 200 with its state; 409 if it has ended before
-//	GET /jobs            with List: the newest jobs, or events of all jobs
+//	GET /jobs            with List: the newest jobs, or events of all jobs; without results
 //
 // Failures are JSON as in package web: 404 for an unknown job, 410 for an expired one, 413 for a body
 // of more than MaxPayload bytes, 503 for a full queue. Requests of pages of other origins that change
@@ -92,21 +95,22 @@ func (h *handler[T, R]) serve(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: %w", problem.New(gateways.CodeForbidden, "cross-origin request refused"), err)
 	}
 	id := r.PathValue("id")
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case id == "" && r.Method == http.MethodPost:
 		return h.post(w, r)
-	case id == "" && h.cfg.List && r.Method == http.MethodGet:
+	case id == "" && h.cfg.List && reads:
 		return h.list(w, r)
-	case id != "" && r.Method == http.MethodGet:
+	case id != "" && reads:
 		return h.get(w, r, id)
 	case id != "" && r.Method == http.MethodDelete:
 		return h.delete(w, r, id)
 	}
-	allow := "GET, DELETE"
+	allow := "GET, HEAD, DELETE"
 	if id == "" {
 		allow = "POST"
 		if h.cfg.List {
-			allow = "GET, POST"
+			allow = "GET, HEAD, POST"
 		}
 	}
 	w.Header().Set("Allow", allow)
@@ -145,12 +149,24 @@ func (h *handler[T, R]) post(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Location", strings.TrimSuffix(r.URL.Path, "/")+"/"+id)
 	status := http.StatusAccepted
 	if !created {
 		status = http.StatusOK
+		if h.admit(r, j) != nil {
+			return taken
+		}
 	}
+	w.Header().Set("Location", location(r, id))
 	return reply(w, status, j)
+}
+
+// location returns the path of a job that a request has submitted, with what http.StripPrefix removed.
+func location(r *http.Request, id string) string {
+	path := r.URL.EscapedPath()
+	if asked, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		path = asked.EscapedPath()
+	}
+	return "/" + strings.TrimPrefix(strings.Trim(path, "/")+"/"+id, "/")
 }
 
 func (h *handler[T, R]) options(r *http.Request, v T) (opts []SubmitOption, err error) {
@@ -160,7 +176,7 @@ func (h *handler[T, R]) options(r *http.Request, v T) (opts []SubmitOption, err 
 	if p := r.URL.Query().Get("priority"); p != "" {
 		opts = append(opts, Priority(p))
 	}
-	if id := r.Header.Get("Idempotency-Key"); id != "" {
+	if id := strings.Trim(r.Header.Get("Idempotency-Key"), `"`); id != "" { // some clients send it in quotes
 		opts = append(opts, ID(id))
 	}
 	return opts, nil
@@ -200,6 +216,7 @@ func (h *handler[T, R]) get(w http.ResponseWriter, r *http.Request, id string) e
 		known = tagged(tag)
 	}
 	if wait > 0 && j.Version == known && !j.State.Ended() {
+		untimed(http.NewResponseController(w))
 		if j, err = h.next(r, j, wait); err != nil {
 			return err
 		}
@@ -302,7 +319,14 @@ func tagged(tag string) int64 {
 	return n
 }
 
+// untimed frees an answer that waits from the deadlines of the server, if it supports that.
+func untimed(rc *http.ResponseController) {
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Time{})
+}
+
 var (
+	taken   = problem.New(gateways.CodeConflict, "another caller has a job with this ID or key")
 	missing = problem.New(gateways.CodeNotFound, "no such job")
 	busy    = problem.New(gateways.CodeOverloaded, "too many watchers: retry later")
 )
@@ -325,7 +349,7 @@ func answer(err error) problem.Error {
 	case errors.Is(err, ErrPriority):
 		return problem.Fieldf("priority", "no such priority")
 	case errors.Is(err, ErrID):
-		return problem.Fieldf("id", "invalid ID")
+		return problem.Fieldf("id", "invalid ID: use 1 to 100 letters, digits and -_.:")
 	}
 	return problem.Of(err)
 }

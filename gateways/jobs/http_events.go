@@ -22,7 +22,7 @@ const writeTimeout = 10 * time.Second
 
 // wantsEvents reports whether the client accepts events.
 func wantsEvents(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+	return r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
 // events sends each state of a job, until it has ended. The ID of an event is the version. A client
@@ -121,10 +121,10 @@ func (h *handler[T, R]) follow(
 	return nil
 }
 
-// change sends a change of a job that the request may see. A job that is done is read again, because
-// notices have no results.
+// change sends a change of a job that the request may see. A single job that is done is read again,
+// because notices have no results.
 func (h *handler[T, R]) change(r *http.Request, out *events, j Job, all bool) (over bool, err error) {
-	if j.State == Done {
+	if j.State == Done && !all {
 		full, err := h.q.Get(r.Context(), j.ID)
 		if err != nil && !errors.Is(err, ErrUnknown) {
 			return true, err
@@ -183,7 +183,7 @@ func (o *events) flush() error {
 		h.Set("Cache-Control", "no-store, no-transform")
 		h.Set("X-Accel-Buffering", "no")
 		h.Set("X-Content-Type-Options", "nosniff")
-		_ = o.rc.SetReadDeadline(time.Time{}) // if not supported, the server's own deadline applies
+		untimed(o.rc)
 		o.w.WriteHeader(http.StatusOK)
 		o.begun = true
 	}

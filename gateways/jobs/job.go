@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
@@ -61,11 +62,15 @@ var (
 type FailedError struct{ Job Job }
 
 func (e *FailedError) Error() string {
-	text := fmt.Sprintf("jobs: job %s is %s", e.Job.ID, e.Job.State)
-	if f := e.Job.Failure; f != nil && e.Job.State == Failed {
-		text += fmt.Sprintf(" after %d attempts, stage %q: %s", e.Job.Attempt, f.Stage, f.Error)
+	f := e.Job.Failure
+	if f == nil || e.Job.State != Failed {
+		return fmt.Sprintf("jobs: job %s is %s", e.Job.ID, e.Job.State)
 	}
-	return text
+	stage := ""
+	if f.Stage != "" {
+		stage = fmt.Sprintf(", stage %q", f.Stage)
+	}
+	return fmt.Sprintf("jobs: job %s failed in attempt %d%s: %s", e.Job.ID, e.Job.Attempt, stage, f.Error)
 }
 
 // Is reports whether target is ErrCancelled and the job was cancelled.
@@ -82,7 +87,19 @@ func (q *queue) Get(ctx context.Context, id string) (Job, error) {
 	return q.store.Get(ctx, id)
 }
 
-// Recent returns the newest jobs, the newest first, at most n, in whatever state they are.
+// Depth is how many jobs of a priority have not ended, and how many dead letters there are.
+type Depth = jobstate.Depth
+
+// Depths returns how many jobs of each priority there are, the highest first. Report it as a gauge, and
+// start workers while jobs wait.
+func (q *queue) Depths(ctx context.Context) ([]Depth, error) {
+	if q.err != nil {
+		return nil, q.err
+	}
+	return q.store.Depths(ctx, group, q.cfg.names()...)
+}
+
+// Recent returns the newest jobs without their results, the newest first, at most n, in any state.
 func (q *queue) Recent(ctx context.Context, n int) ([]Job, error) {
 	if q.err != nil {
 		return nil, q.err
@@ -139,6 +156,9 @@ func (q *queue) Watch(ctx context.Context, id string) iter.Seq2[Job, error] {
 	}
 }
 
+// again is how often a watcher reads a state that does not change: it may expire, which no notice tells.
+const again = time.Minute
+
 // watch calls f with each state of a job, until it has ended or f returns false.
 func (q *queue) watch(ctx context.Context, id string, f func(Job) bool) error {
 	if q.err != nil {
@@ -150,7 +170,7 @@ func (q *queue) watch(ctx context.Context, id string, f func(Job) bool) error {
 		}
 		return err
 	}
-	l, err := q.listen(ctx, relay.Options{Topics: []string{id}, Overflow: relay.DropOldest})
+	l, err := q.listen(ctx, relay.Options{Topics: []string{id}, Overflow: relay.DropOldest, Idle: again})
 	if err != nil {
 		return err
 	}
@@ -173,7 +193,7 @@ func (q *queue) watch(ctx context.Context, id string, f func(Job) bool) error {
 		if err != nil {
 			return q.left(ctx, err)
 		}
-		stale = b.Gap != nil
+		stale = b.Gap != nil || len(b.Items) == 0
 		for i := range b.Items {
 			j := b.Items[i].Value
 			switch {

@@ -35,8 +35,8 @@ type Config struct {
 	// MaxAttempts is how often a job is tried before it has failed. Defaults to 16. Negative means no
 	// limit.
 	MaxAttempts int
-	// MaxQueued limits the waiting jobs of each priority. Submit then returns ErrFull. Defaults to
-	// 1,000,000. Negative means no limit.
+	// MaxQueued limits the jobs of each priority that have not ended. Submit then returns ErrFull.
+	// Defaults to 1,000,000. Negative means no limit.
 	MaxQueued int64
 	// MaxPayload and MaxResult limit the encoded bytes of the value and of the result. Default to
 	// 1 MiB each.
@@ -150,15 +150,18 @@ type queue struct {
 	mu      sync.Mutex
 	running map[*attempt]struct{}
 	tasks   *flow.Running        // reports, and cancels; nil before the first job
-	heard   *relay.Listener[Job] // of the running jobs
+	heard   *relay.Listener[Job] // of the running jobs; nil before the first one, and after it failed
 	closed  bool
+
+	heardNew chan struct{} // holds a token after heard was set
 }
 
 // New returns a queue. It does no I/O. Mistakes in its arguments are reported by Validate, by each
 // call, and by graphs with its Source.
 func New[T, R any](rdb redis.UniversalClient, name string, cfg Config) *Queue[T, R] {
 	cfg = cfg.withDefaults()
-	core := &queue{name: name, cfg: cfg, rdb: rdb, err: cfg.validate(rdb), running: make(map[*attempt]struct{})}
+	core := &queue{name: name, cfg: cfg, rdb: rdb, err: cfg.validate(rdb), running: make(map[*attempt]struct{}),
+		heardNew: make(chan struct{}, 1)}
 	if core.err == nil {
 		core.store, core.err = jobstate.New(rdb, cfg.store(name))
 	}

@@ -65,6 +65,10 @@ func (q *queue) attend(l *relay.Listener[Job]) (*relay.Listener[Job], error) {
 		q.tasks = run
 	}
 	q.heard = l
+	select {
+	case q.heardNew <- struct{}{}:
+	default:
+	}
 	return l, nil
 }
 
@@ -81,8 +85,12 @@ func (q *queue) hear(ctx context.Context, stop <-chan struct{}) error {
 		q.mu.Lock()
 		l := q.heard
 		q.mu.Unlock()
-		if l == nil { // Start has called it before attend has stored the listener, or it has failed
-			_ = flow.Sleep(ctx, 10*time.Millisecond)
+		if l == nil { // not stored by attend yet, or failed
+			select {
+			case <-q.heardNew:
+			case <-stop:
+			case <-ctx.Done():
+			}
 			continue
 		}
 		b, err := l.Next(ctx)
@@ -183,10 +191,11 @@ func (q *queue) ended(ctx context.Context, ends []flow.End) error {
 		if a.over {
 			continue
 		}
-		err := q.end(ctx, a, &ends[i])
-		if err != nil && ctx.Err() == nil {
+		if err := q.end(ctx, a, &ends[i]); err != nil {
 			failed = err
-			continue
+			if ctx.Err() == nil {
+				continue
+			}
 		}
 		a.over = true
 		q.leave(a)
@@ -196,10 +205,8 @@ func (q *queue) ended(ctx context.Context, ends []flow.End) error {
 
 // end records the end of an attempt. An answer that the attempt does not count any more is no error.
 func (q *queue) end(ctx context.Context, a *attempt, e *flow.End) error {
-	r := q.resultOf(a, e)
-	_, err := q.store.End(ctx, &a.Attempt, r)
-	var ended *EndedError
-	if errors.As(err, &ended) || errors.Is(err, jobstate.ErrStale) || errors.Is(err, ErrUnknown) {
+	_, err := q.store.End(ctx, &a.Attempt, q.resultOf(a, e))
+	if err != nil && unlessLate(err) == nil {
 		q.cfg.Log.Info(
 			"jobs: an attempt came too late",
 			"queue",
@@ -211,6 +218,16 @@ func (q *queue) end(ctx context.Context, a *attempt, e *flow.End) error {
 			"error",
 			err,
 		)
+		return nil
+	}
+	return err
+}
+
+// unlessLate returns the error of an attempt that could not end, nil if the job has ended before or has
+// another attempt.
+func unlessLate(err error) error {
+	var ended *EndedError
+	if errors.As(err, &ended) || errors.Is(err, jobstate.ErrStale) {
 		return nil
 	}
 	return err

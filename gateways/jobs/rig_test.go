@@ -15,7 +15,7 @@ import (
 // board is a queue for one test.
 type board struct {
 	*jobs.Queue[string, string]
-	rdb  *redis.Client
+	rdb  redis.UniversalClient
 	name string
 	cfg  jobs.Config
 }

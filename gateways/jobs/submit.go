@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,7 +27,8 @@ type submission struct {
 func Priority(name string) SubmitOption { return func(s *submission) { s.Priority = name } }
 
 // Key makes a job unique: while a job with the same key has not ended, Submit returns that job. A key
-// has any text, also a long one.
+// is any text; its bytes count as payload. A cancelled job has ended, although its handler may still
+// take a moment to return.
 func Key(key string) SubmitOption { return func(s *submission) { s.Key = key } }
 
 // ID sets the ID of a job: 1 to 100 letters, digits and any of -_.: A second Submit with the same ID
@@ -34,14 +36,18 @@ func Key(key string) SubmitOption { return func(s *submission) { s.Key = key } }
 // that has failed. Defaults to a unique ID that cannot be guessed.
 func ID(id string) SubmitOption { return func(s *submission) { s.ID = id } }
 
-// Owner stores whose job it is, for HTTPConfig.Authorize. It is not part of the job's JSON.
+// maxOwner is the most bytes of an owner.
+const maxOwner = 1000
+
+// Owner stores whose job it is, for HTTPConfig.Authorize, in at most 1000 bytes. It is not part of the
+// job's JSON.
 func Owner(owner string) SubmitOption { return func(s *submission) { s.Owner = owner } }
 
 // At submits a job that begins at the time t or later, by the clock of Redis. If that is past, it is
 // queued at once. Workers move jobs that are due: see redisio/schedule.
 func At(t time.Time) SubmitOption { return func(s *submission) { s.Due = t } }
 
-// In submits a job that begins after d or later.
+// In submits a job that begins after d or later, by the clock of this process.
 func In(d time.Duration) SubmitOption { return func(s *submission) { s.in = d } }
 
 // Names of headers of the entries of jobs.
@@ -62,7 +68,8 @@ func (q *Queue[T, R]) Submit(ctx context.Context, v T, opts ...SubmitOption) (id
 	for _, o := range opts {
 		o(&s)
 	}
-	if s.ID == "" {
+	own := s.ID == ""
+	if own {
 		s.ID = jobstate.NewID(time.Now())
 	}
 	if s.Priority == "" {
@@ -76,13 +83,15 @@ func (q *Queue[T, R]) Submit(ctx context.Context, v T, opts ...SubmitOption) (id
 		return "", false, fmt.Errorf("%w: %.60q, the queue has %v", ErrPriority, s.Priority, q.cfg.names())
 	case !jobstate.CheckID(s.ID):
 		return "", false, fmt.Errorf("%w: %.120q", ErrID, s.ID)
+	case len(s.Owner) > maxOwner:
+		return "", false, &TooLargeError{What: "owner", Size: len(s.Owner), Limit: maxOwner}
 	}
 	body, err := q.codec.Append(nil, v)
 	if err != nil {
 		return "", false, fmt.Errorf("jobs: encode the value: %w", err)
 	}
-	if len(body) > q.cfg.MaxPayload {
-		return "", false, &TooLargeError{What: "payload", Size: len(body), Limit: q.cfg.MaxPayload}
+	if n := len(body) + len(s.Key); n > q.cfg.MaxPayload {
+		return "", false, &TooLargeError{What: "payload", Size: n, Limit: q.cfg.MaxPayload}
 	}
 	env := redisio.Envelope{ID: s.ID, ContentType: q.codec.ContentType()}
 	headers := plan.Passed(ctx, nil)
@@ -96,12 +105,15 @@ func (q *Queue[T, R]) Submit(ctx context.Context, v T, opts ...SubmitOption) (id
 	if s.Fields, _, err = wire.Native.Encode(nil, nil, &env, body); err != nil {
 		return "", false, err
 	}
-	return q.store.Submit(ctx, s.Submission)
+	id, created, err = q.store.Submit(ctx, s.Submission)
+	// If the client has repeated the command because the first reply was lost, the ID is known already.
+	return id, created || own && id == s.ID, err
 }
 
 // Sink submits each message as a job. options, if not nil, returns the options of each. The ID of a
 // job is made of the stage's name and the ID of the message, so a message that is delivered twice is
-// one job, as long as that is kept. Together with source/cron it makes recurring jobs; give them a
+// one job, as long as that is kept. A message that cannot be a job, because it is too large or its
+// options are wrong, is rejected. Together with source/cron it makes recurring jobs; give them a
 // Key if a job must not begin while the last one still waits or runs.
 func (q *Queue[T, R]) Sink(options func(T) []SubmitOption, opts ...flow.StageOption) flow.Sink[T] {
 	own := []flow.StageOption{flow.InvalidError(q.err)}
@@ -120,9 +132,11 @@ func (q *Queue[T, R]) Sink(options func(T) []SubmitOption, opts ...flow.StageOpt
 				if options != nil {
 					with = append(with, options(m.Value)...)
 				}
-				if _, _, errs[i] = q.Submit(ctx, m.Value, with...); errs[i] != nil {
-					failed = true
+				_, _, err := q.Submit(ctx, m.Value, with...)
+				if hopeless(err) {
+					err = flow.Reject(err)
 				}
+				errs[i], failed = err, failed || err != nil
 			}
 			if !failed {
 				return nil
@@ -130,4 +144,10 @@ func (q *Queue[T, R]) Sink(options func(T) []SubmitOption, opts ...flow.StageOpt
 			return &flow.WriteError{Errs: errs}
 		})
 	}, append(own, opts...)...)
+}
+
+// hopeless reports whether a Submit fails each time.
+func hopeless(err error) bool {
+	var large *TooLargeError
+	return errors.As(err, &large) || errors.Is(err, ErrID) || errors.Is(err, ErrPriority)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -66,7 +67,7 @@ func (q *Queue[T, R]) Source(opts ...flow.StageOption) flow.Source[Task[T, R]] {
 		flow.InvalidError(q.err),
 		flow.Traits{Holds: q.cfg.Running, NeverWaits: true, OneWorker: "a job must not overtake a preferred one"},
 	}
-	return flow.Via(merged, "begin", func() flow.Handler[entry, Task[T, R]] { return &beginner[T, R]{q} },
+	return flow.Via(merged, "begin", func() flow.Handler[entry, Task[T, R]] { return &beginner[T, R]{q, rand.Text()} },
 		append(own, opts...)...)
 }
 
@@ -74,7 +75,7 @@ func (q *Queue[T, R]) Source(opts ...flow.StageOption) flow.Source[Task[T, R]] {
 func (c *Config) streams(store jobstate.Config) (all []source.StreamConfig[entry]) {
 	for _, p := range c.Priorities {
 		all = append(all, source.StreamConfig[entry]{
-			Key: store.Stream(p.Name), DeadKey: store.Stream(p.Name) + ":dead", Group: group,
+			Key: store.Stream(p.Name), DeadKey: store.Dead(p.Name), Group: group,
 			MaxInFlight:   c.Running + ahead,
 			MaxDeliveries: -1, // the state counts attempts, and Begin rejects what has none left
 			Tuning:        reader.Tuning{Lease: c.Lease, MaxCount: c.Running, DeleteSettled: true},
@@ -104,8 +105,12 @@ func (f entryFormat) Decode(e *redisio.Entry, env *redisio.Envelope) (entry, err
 	return entry{f.priority, data, env.ContentType}, err
 }
 
-// beginner begins attempts.
-type beginner[T, R any] struct{ q *Queue[T, R] }
+// beginner begins attempts. Its life is the beginning of their tokens: a delivery that is handled twice,
+// because the answer to Begin was lost, is one attempt.
+type beginner[T, R any] struct {
+	q    *Queue[T, R]
+	life string
+}
 
 // errDraining means that the graph drains before a job could begin.
 var errDraining = errors.New("jobs: the graph drains")
@@ -129,7 +134,7 @@ func (b *beginner[T, R]) Handle(ctx context.Context, m flow.Message[entry], emit
 	if err := q.track(ctx, a); err != nil {
 		return err
 	}
-	why, err := q.store.Begin(ctx, &a.Attempt, rand.Text())
+	why, err := q.store.Begin(ctx, &a.Attempt, fmt.Sprintf("%s %s %d", b.life, a.Entry, m.Attempt()))
 	var ended *EndedError
 	switch {
 	case errors.As(err, &ended) && ended.State == Failed:
@@ -144,8 +149,10 @@ func (b *beginner[T, R]) Handle(ctx context.Context, m flow.Message[entry], emit
 	v, err := wire.DecodeBody(q.codec, m.Value.data, m.Value.ct)
 	if err != nil {
 		failure := &jobstate.Failure{Error: err.Error(), Stage: flow.StageName(ctx)}
-		if _, err := q.store.End(ctx, &a.Attempt, jobstate.Result{State: Failed, Failure: failure}); err != nil {
-			q.cfg.Log.Warn("jobs: a job that cannot be decoded", "queue", q.name, "job", a.ID, "error", err)
+		if _, err := q.store.End(ctx, &a.Attempt, jobstate.Result{State: Failed, Failure: failure}); unlessLate(
+			err,
+		) != nil {
+			return err
 		}
 		return flow.Reject(err)
 	}

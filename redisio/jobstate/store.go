@@ -117,7 +117,7 @@ func (c Config) Access(priorities ...string) redisio.Access {
 		keys = append(append(keys, c.Dead(p)), schedule.ScheduleKeys(c.Stream(p))...)
 	}
 	a := acl.Of(keys, "del", "eval", "exists", "get", "hdel", "hget", "hgetall", "hincrby", "hmget", "hset", "hsetnx",
-		"pexpire", "set", "time", "xadd", "xdel", "xlen", "xread", "xinfo|groups", "zadd", "zcard", "zrem",
+		"pexpire", "pttl", "set", "time", "xadd", "xdel", "xlen", "xread", "xinfo|groups", "zadd", "zcard", "zrem",
 		"zremrangebyrank", "zrevrange")
 	a.Writes = append(a.Writes, redisio.KeyPattern(c.key("job:"))+"*", redisio.KeyPattern(c.key("key:"))+"*")
 	return a.And()
@@ -137,7 +137,8 @@ func timeOf(id string) (t time.Time, ok bool) {
 	return time.UnixMilli(ms), err == nil
 }
 
-// CheckID reports whether a text can be the ID of a job: 1 to 100 letters, digits, and any of -_.:
+// CheckID reports whether a text can be the ID of a job: 1 to 100 letters, digits, and any of -_.: but
+// not dots alone.
 func CheckID(id string) bool {
 	for i := range len(id) {
 		c := id[i]
@@ -145,7 +146,7 @@ func CheckID(id string) bool {
 			return false
 		}
 	}
-	return id != "" && len(id) <= 100
+	return strings.Trim(id, ".") != "" && len(id) <= 100 // no segment of a path such as ".."
 }
 
 // Get returns the state of a job. The error is ErrUnknown or ErrExpired if there is none.

@@ -77,7 +77,7 @@ function said(j) {
       return list(j.failure.error.replace(/^retry after [^:]*: /, ""), `stage ${j.failure.stage}`, `attempt ${j.attempt + 1} in ${wait} s`);
     }
     case "failed": return j.failure?.error.replace(/^rejected: /, "") ?? "failed";
-    case "done": return list(`${j.result?.widths?.length ?? 0} thumbnails`, at);
+    case "done": return list(`${p.leaves ?? 0} thumbnails`, at);
   }
   return j.state;
 }
