@@ -15,10 +15,10 @@ import (
 
 // listed is what the tests read of a job.
 type listed struct {
-	ID      string
-	State   string
-	Attempt int
-	Result  struct{ Widths []int }
+	ID       string
+	State    string
+	Attempt  int
+	Progress struct{ Leaves, Settled int }
 }
 
 // listJobs returns the jobs of the example.
@@ -83,8 +83,8 @@ func TestJobsKilledWorker(t *testing.T) {
 	redistest.Soon(t, "all are done", func() bool { return inState(listJobs(t, url), "done") == n })
 	again := 0
 	for _, j := range listJobs(t, url) {
-		if len(j.Result.Widths) != 4 {
-			t.Errorf("job %s has the thumbnails %v", j.ID, j.Result.Widths)
+		if j.Progress.Leaves != 4 || j.Progress.Settled != 4 {
+			t.Errorf("job %s has made %+v", j.ID, j.Progress)
 		}
 		if j.Attempt > 1 {
 			again++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/durable"
+	"github.com/streamerson/streamerson-go/gateways/jobs"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
@@ -42,11 +43,13 @@ var aclCommand = command{
 		"                   the secret of the sessions. A hub with Calls also needs -client with their topic.\n" +
 		"                   Its workers need -read {hub}:in -group workers -write {hub}:out -max-len -max-bytes.\n" +
 		"  -durable TOPICS  starts, writes, follows and stops durable replies, and serves them. Services also need\n" +
-		"                   -service, and programs that start replies -client.\n\n" +
+		"                   -service, and programs that start replies -client.\n" +
+		"  -jobs QUEUES     submits, follows, cancels and works on jobs of the default priorities. For other ones\n" +
+		"                   print Config.Access of gateways/jobs.\n\n" +
 		"-store grants the rights to append to event stores, to load aggregates, and to compute and read views.\n\n" +
-		"-service, -client, -hub, -durable, -store, -read, -tail, -range, -write, -ticks, -dedupe, -limit, -inspect,\n" +
-		"-top and -repair accept several names, separated by commas; the other flags apply to all of them. Readers\n" +
-		"warn of a server that evicts streams if they may use INFO, which this command does not grant.",
+		"-service, -client, -hub, -durable, -jobs, -store, -read, -tail, -range, -write, -ticks, -dedupe, -limit,\n" +
+		"-inspect, -top and -repair accept several names, separated by commas; the other flags apply to all of them.\n" +
+		"Readers warn of a server that evicts streams if they may use INFO, which this command does not grant.",
 	examples: []string{
 		"acl -user billing -read orders -group billing -write invoices | redis-cli",
 		"acl -user shipping -read orders -group shipping -dead orders:lost -cluster",
@@ -56,6 +59,7 @@ var aclCommand = command{
 		"acl -user shop -client orders,stock",
 		"acl -user web -hub chat -client orders",
 		"acl -user model -service answers -durable answers",
+		"acl -user thumbs -jobs thumbnails",
 		"acl -user geo -read places -group geo -limit limits:geocoder",
 		"acl -user bank -store bank",
 		"acl -user oncall -inspect 'orders*' -repair 'orders*'",
@@ -80,6 +84,7 @@ var (
 		{"client", "`TOPICS` of the services that the program calls"},
 		{"hub", "`HUBS` that the program serves"},
 		{"durable", "`TOPICS` of the durable replies that the program starts, writes, follows or stops"},
+		{"jobs", "`QUEUES` whose jobs the program submits, follows, cancels or works on"},
 		{"store", "event `STORES` (eventstore.Config.Name) and their views that the program uses"},
 		{"read", "`STREAMS` to read as a member of -group"},
 		{"group", "`NAME` of the consumer group of -read"},
@@ -133,7 +138,7 @@ func (a aclFlags) print(c *call) error {
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
-			"no rights: give -service, -client, -hub, -durable, -store, -read, -tail, -range, -write, " +
+			"no rights: give -service, -client, -hub, -durable, -jobs, -store, -read, -tail, -range, -write, " +
 				"-ticks, -dedupe, -limit, -inspect, -top or -repair",
 		)
 	}
@@ -251,7 +256,7 @@ func (a aclFlags) writes() (all redisio.Access, err error) {
 	return all, nil
 }
 
-// roles returns the rights of services, clients and hubs. Invalid flags give the same errors as the
+// roles returns the rights of services, clients, hubs and queues of jobs. Invalid flags give the same errors as the
 // programs themselves.
 func (a aclFlags) roles() (all redisio.Access, err error) {
 	if a.text("reply-topics") != "" && a.text("service") == "" {
@@ -298,6 +303,12 @@ func (a aclFlags) roles() (all redisio.Access, err error) {
 			return all, usageError(err.Error())
 		}
 		all = all.And(cfg.Access(topic))
+	}
+	for _, name := range a.names("jobs") {
+		if err := jobs.New[string, string](rdb, name, jobs.Config{}).Validate(); err != nil {
+			return all, usageError(err.Error())
+		}
+		all = all.And(jobs.Config{}.Access(name))
 	}
 	return all, nil
 }
