@@ -172,9 +172,9 @@ func TestNotifyDelivers(t *testing.T) {
 		processes[i] = start(t, env, nil, "notify", "-addr", "localhost:0", "-every", "0", "-fail", "0.5")
 		urls[i] = open(t, processes[i])
 	}
-	askNotify(t, "PUT", urls[0]+"preferences?user=ann", `{"warning":["mail","webhook"]}`)
-	askNotify(t, "PUT", urls[1]+"preferences?user=bob", `{"warning":["push"]}`)
-	askNotify(t, "PUT", urls[0]+"preferences?user=eve", `{"warning":["mail","push"],"success":["webhook"]}`)
+	askNotify(t, "PUT", urls[0]+"preferences?user=ann", `{"kinds":{"warning":["mail","webhook"]}}`)
+	askNotify(t, "PUT", urls[1]+"preferences?user=bob", `{"kinds":{"warning":["push"]}}`)
+	askNotify(t, "PUT", urls[0]+"preferences?user=eve", `{"kinds":{"warning":["mail","push"],"success":["webhook"]}}`)
 	var wanted [3][]string // by mail, push and webhook
 	var refused []string   // eve has no device
 	for i := range 30 {
@@ -284,7 +284,8 @@ func TestNotifyDigest(t *testing.T) {
 // in the page.
 func TestNotifyInTwoTabs(t *testing.T) {
 	t.Parallel()
-	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
+	server := redistest.Start(t)
+	env := []string{"REDIS_URL=" + server.URL()}
 	first := start(t, env, nil, "notify", "-addr", "localhost:0", "-every", "0", "-fail", "0")
 	second := start(t, env, nil, "notify", "-addr", "localhost:0", "-every", "0", "-fail", "0")
 	urls, tabs := []string{open(t, first), open(t, second)}, []context.Context{tab(t), tab(t)}
@@ -319,6 +320,19 @@ func TestNotifyInTwoTabs(t *testing.T) {
 	redistest.Soon(t, "the preferences are saved", func() bool {
 		return strings.Contains(askNotify(t, "GET", urls[0]+"preferences?user=ann", ""), `"warning":["mail","webhook"]`)
 	})
+	now := time.Now().UTC()
+	from := now.Hour()*60 + now.Minute() + 24*60 - 30
+	askNotify(t, "PUT", urls[0]+"preferences?user=bob", fmt.Sprintf(
+		`{"kinds":{"warning":["push"]},"quiet":{"from":%d,"to":%d}}`, from%(24*60), (from+60)%(24*60)))
+	sendNote(t, urls[1], "bob", "warning", "In the quiet hours")
+	redistest.Soon(t, "the push waits for their end", func() bool {
+		later := server.Client(t).ZRangeWithScores(t.Context(), "{notify}:push:later", 0, -1).Val()
+		end := now.Truncate(time.Minute).Add(30 * time.Minute)
+		return len(later) == 1 && time.UnixMilli(int64(later[0].Score)).Equal(end)
+	})
+	if text := askNotify(t, "GET", urls[0]+"inbox?user=bob", ""); !strings.Contains(text, "In the quiet hours") {
+		t.Errorf("the inbox lacks the note: %s", text)
+	}
 	shows(t, tabs[0], "the providers", `document.querySelector("#provider-mail[data-mode=ok]")`)
 	browse(t, tabs[0], chromedp.Click(chromedp.CSS(`#provider-mail input[value=failing] + span`)))
 	shows(t, tabs[1], "that mail fails", `document.querySelector("#provider-mail[data-mode=failing]")`)

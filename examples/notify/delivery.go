@@ -22,6 +22,8 @@ type Delivery struct {
 	Channel string `json:"channel"`
 	User    string `json:"user"`
 	Notes   []Note `json:"notes"`
+
+	at time.Time // not before
 }
 
 // key returns a Redis key of this program. All share a slot, so transactions may touch several.
@@ -54,14 +56,15 @@ func router(rdb redis.UniversalClient, inbox *Inbox, people People, digests Dige
 			if err != nil {
 				return err
 			}
-			if slices.Contains(wanted[n.Kind], digest) {
-				if err := digests.Add(ctx, user, n); err != nil {
+			if slices.Contains(wanted.Kinds[n.Kind], digest) {
+				if err := digests.Add(ctx, user, n, wanted.Quiet); err != nil {
 					return err
 				}
 			}
-			for _, channel := range wanted[n.Kind] {
+			at := wanted.Quiet.after(time.Now())
+			for _, channel := range wanted.Kinds[n.Kind] {
 				if channel != digest {
-					emit(Delivery{channel + ":" + user + ":" + n.ID, channel, user, []Note{n}})
+					emit(Delivery{channel + ":" + user + ":" + n.ID, channel, user, []Note{n}, at})
 				}
 			}
 		}
@@ -69,5 +72,6 @@ func router(rdb redis.UniversalClient, inbox *Inbox, people People, digests Dige
 	}, flow.Name("route"))
 	return flow.New("router", flow.To(deliveries, sink.Stream(rdb, sink.StreamConfig[Delivery]{
 		KeyFor: func(m flow.Message[Delivery]) string { return key(m.Value.Channel) },
+		At:     func(m flow.Message[Delivery]) time.Time { return m.Value.at }, // in quiet hours
 	}, flow.Name("channels"))), flow.Log(log))
 }

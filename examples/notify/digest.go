@@ -31,8 +31,8 @@ const (
 	longest    = 20  // quiet times that a note waits at most, if the user is never quiet
 )
 
-// Add adds a note to the next digest of a user. It may be repeated.
-func (d Digests) Add(ctx context.Context, user string, n Note) error {
+// Add adds a note to the next digest of a user, which is not sent in quiet hours. It may be repeated.
+func (d Digests) Add(ctx context.Context, user string, n Note, q Quiet) error {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return err
@@ -50,6 +50,7 @@ func (d Digests) Add(ctx context.Context, user string, n Note) error {
 	if first := oldest.Val(); len(first) > 0 {
 		due = min(due, int64(first[0].Score)+longest*d.quiet.Milliseconds())
 	}
+	due = q.after(time.UnixMilli(due)).UnixMilli()
 	return d.rdb.ZAdd(ctx, key("digests"), redis.Z{Score: float64(due), Member: user}).Err()
 }
 

@@ -17,17 +17,40 @@ var channels = []string{"mail", "push", "webhook", digest}
 
 const digest = "digest"
 
-// Preferences are the channels that a user wants, for each kind of note.
-type Preferences map[string][]string
+// Preferences are the channels that a user wants for each kind of note, and when it wants them.
+type Preferences struct {
+	Kinds map[string][]string `json:"kinds"`
+	Quiet Quiet               `json:"quiet"`
+}
 
-var defaults = Preferences{
+var defaults = Preferences{Kinds: map[string][]string{
 	"info":    {digest},
 	"success": {"push"},
 	"warning": {"mail", "push", "webhook"},
+}}
+
+// Quiet is the time of the day in which nothing is sent to a user. It waits until the end. The
+// inbox has it at once. There are no quiet hours if From and To are equal.
+type Quiet struct {
+	From   int `json:"from"` // minutes since midnight, by the clock of the user
+	To     int `json:"to"`
+	Offset int `json:"offset"` // minutes that this clock is ahead of UTC; a real program stores the zone
+}
+
+const day = 24 * 60
+
+// after returns at, or the end of the quiet hours if at is in them.
+func (q Quiet) after(at time.Time) time.Time {
+	local := at.UTC().Add(time.Duration(q.Offset) * time.Minute)
+	gone, length := (local.Hour()*60+local.Minute()-q.From+day)%day, (q.To-q.From+day)%day
+	if gone >= length {
+		return at
+	}
+	return at.Truncate(time.Minute).Add(time.Duration(length-gone) * time.Minute)
 }
 
 func (p Preferences) wrong() string {
-	for kind, wanted := range p {
+	for kind, wanted := range p.Kinds {
 		if !slices.Contains(kinds, kind) {
 			return "kinds are info, success and warning"
 		}
@@ -36,6 +59,9 @@ func (p Preferences) wrong() string {
 				return "channels are mail, push, webhook and digest, each once"
 			}
 		}
+	}
+	if q := p.Quiet; min(q.From, q.To) < 0 || max(q.From, q.To) >= day || max(q.Offset, -q.Offset) >= day {
+		return "quiet hours are minutes of a day, 0 to 1439"
 	}
 	return ""
 }
@@ -46,16 +72,16 @@ type People struct{ rdb redis.UniversalClient }
 const peopleMost = 100
 
 // Preferences returns what a user wants.
-func (p People) Preferences(ctx context.Context, user string) (Preferences, error) {
+func (p People) Preferences(ctx context.Context, user string) (wanted Preferences, err error) {
 	text, err := p.rdb.Get(ctx, key("preferences:"+user)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return defaults, nil
 	}
 	if err != nil {
-		return nil, err
+		return wanted, err
 	}
-	var wanted Preferences
-	return wanted, json.Unmarshal(text, &wanted)
+	err = json.Unmarshal(text, &wanted)
+	return wanted, err
 }
 
 // Prefer sets what a user wants. It holds for all notes that are routed from now on.

@@ -86,7 +86,7 @@ func (s *site) getPreferences(ctx context.Context, r request) (any, string, erro
 func (s *site) putPreferences(ctx context.Context, r request) (any, string, error) {
 	var wanted Preferences
 	if r.body.Decode(&wanted) != nil {
-		return nil, "the body has a list of channels for each kind", nil
+		return nil, "the body has kinds, with a list of channels each, and quiet", nil
 	}
 	if wrong := wanted.wrong(); wrong != "" {
 		return nil, wrong, nil

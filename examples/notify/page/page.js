@@ -126,7 +126,7 @@ $("send").onsubmit = async (e) => {
   }
 };
 
-// The preferences: a box for each kind and channel.
+// The preferences: a box for each kind and channel, and the quiet hours.
 const kinds = ["info", "success", "warning"], channels = ["mail", "push", "webhook", "digest"];
 for (const kind of kinds) {
   const row = element("tr");
@@ -139,14 +139,19 @@ for (const kind of kinds) {
   }
   $("preferences").querySelector("tbody").append(row);
 }
-const boxes = [...$("preferences").querySelectorAll("input")];
-const wanted = () => Object.fromEntries(kinds.map((kind) =>
-  [kind, boxes.filter((b) => b.name === kind && b.checked).map((b) => b.value)]));
+const boxes = [...$("preferences").querySelectorAll("input[type=checkbox]")], { from, to } = $("preferences").elements;
+const minutes = (e) => from.value && to.value ? e.valueAsNumber / 60_000 : 0;
+const wanted = () => ({
+  kinds: Object.fromEntries(kinds.map((kind) =>
+    [kind, boxes.filter((b) => b.name === kind && b.checked).map((b) => b.value)])),
+  quiet: { from: minutes(from), to: minutes(to), offset: -new Date().getTimezoneOffset() },
+});
 
 async function prefer() {
   try {
     const p = await ask("preferences?" + me);
-    for (const b of boxes) b.checked = (p[b.name] ?? []).includes(b.value);
+    for (const b of boxes) b.checked = (p.kinds?.[b.name] ?? []).includes(b.value);
+    if (p.quiet.from !== p.quiet.to) for (const e of [from, to]) e.valueAsNumber = p.quiet[e.name] * 60_000;
     $("preferences").dataset.loaded = "yes";
   } catch {
     setTimeout(prefer, 2000);
