@@ -95,6 +95,9 @@ func (h *protocol) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		err = h.serve(w, r, id)
 	}
+	if errors.Is(err, transcript.ErrForeign) {
+		w.Header().Set("Allow", "GET, HEAD, DELETE, OPTIONS")
+	}
 	if err != nil {
 		protocolProblem(err).Write(w)
 	}

@@ -233,11 +233,8 @@ func answer(w http.ResponseWriter, p *transcript.Post, out transcript.Posted) er
 		return problem.New(gateways.CodeForbidden, "the producer has a later epoch")
 	case transcript.BadEpoch:
 		return invalid("a new epoch must begin with %s 0", headerNumber)
-	case transcript.Gap:
-		number(headerExpected, out.Num+1)
-		number(headerReceived, p.Num)
-		return conflict("earlier writes of the producer are missing")
 	}
-	return problem.Error{Status: http.StatusTooManyRequests, Code: gateways.CodeOverloaded,
-		Message: "the stream has too many producers"}
+	number(headerExpected, out.Num+1) // transcript.Gap
+	number(headerReceived, p.Num)
+	return conflict("earlier writes of the producer are missing")
 }

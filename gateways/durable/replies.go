@@ -152,7 +152,7 @@ func (r *Replies) Info(ctx context.Context, id string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return Info{id, info.State, info.Values, info.Attempt, info.Created}, nil
+	return infoOf(id, info), nil
 }
 
 // Recent describes the newest replies of the topic, at most n, the newest first. It knows the last
@@ -161,21 +161,16 @@ func (r *Replies) Recent(ctx context.Context, n int) ([]Info, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	ids, err := r.store.Recent(ctx, n)
-	if err != nil {
-		return nil, err
+	found, err := r.store.Recent(ctx, n)
+	list := make([]Info, len(found))
+	for i := range found {
+		list[i] = infoOf(found[i].ID, found[i])
 	}
-	list := make([]Info, 0, len(ids))
-	for _, id := range ids {
-		switch info, err := r.Info(ctx, id); {
-		case errors.Is(err, ErrUnknown):
-		case err != nil:
-			return nil, err
-		default:
-			list = append(list, info)
-		}
-	}
-	return list, nil
+	return list, err
+}
+
+func infoOf(id string, i transcript.Info) Info {
+	return Info{id, i.State, i.Values, i.Attempt, i.Created}
 }
 
 // Stop ends an open reply, for all followers and in all processes. Its handler's context is

@@ -55,7 +55,7 @@ const (
 	indexLen = 1000 // names that Recent knows
 	indexAge = 24 * time.Hour
 
-	mostProducers = 100 // of a log
+	mostProducers = 100 // of a log: it forgets others
 	mostName      = 512 // bytes of a transcript's name
 )
 
@@ -106,8 +106,8 @@ func (s *Store) Config() Config { return s.cfg }
 
 // Access returns the rights that a Store needs, on all transcripts of the prefix.
 func (c Config) Access() redisio.Access {
-	a := acl.Of(nil, "del", "eval", "evalsha", "hget", "hincrby", "hmget", "hset", "pexpire", "pexpireat",
-		"time", "xadd", "xrange", "xread", "xinfo|stream", "xrevrange", "xtrim", "zadd", "zrem",
+	a := acl.Of(nil, "del", "eval", "evalsha", "hdel", "hget", "hgetall", "hincrby", "hmget", "hset", "pexpire",
+		"pexpireat", "time", "xadd", "xrange", "xread", "xinfo|stream", "xrevrange", "xtrim", "zadd", "zrem",
 		"zremrangebyrank", "zremrangebyscore", "zrevrange")
 	a.Writes = []string{redisio.KeyPattern(c.Prefix) + ":*"}
 	return a

@@ -2,6 +2,7 @@ package transcript_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -45,5 +46,31 @@ func TestPost(t *testing.T) {
 			}
 		}
 		want(t, show(t, s, "a", redisio.ID{}), "1:first 2:x 3:x 4:x 5:x 6:x end(done)")
+	})
+}
+
+// A log forgets the producer that has not written for the longest time.
+func TestProducers(t *testing.T) {
+	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, transcript.Config{})
+		if _, _, err := s.Create(t.Context(), "a", transcript.Spec{Kind: transcript.Log, ContentType: "t"}); err != nil {
+			t.Fatal(err)
+		}
+		post := func(producer string, num int64, want transcript.Verdict) {
+			t.Helper()
+			got, err := s.Post(t.Context(), "a", transcript.Post{Values: [][]byte{{1}}, ContentType: "t",
+				Producer: producer, Num: num})
+			if err != nil || got.Verdict != want {
+				t.Errorf("%s %d: %+v, %v", producer, num, got, err)
+			}
+		}
+		post("busy", 0, transcript.Accepted)
+		post("idle", 0, transcript.Accepted)
+		post("busy", 1, transcript.Accepted)
+		for i := range 99 {
+			post(fmt.Sprint(i), 0, transcript.Accepted)
+		}
+		post("busy", 1, transcript.Again)
+		post("idle", 1, transcript.Gap)
 	})
 }

@@ -49,6 +49,7 @@ func (e End) text() string {
 
 // Info describes a transcript.
 type Info struct {
+	ID          string // only set by Recent
 	Kind        Kind
 	State       State
 	End         End    // zero while it is open
@@ -210,12 +211,33 @@ func (s *Store) Touch(ctx context.Context, id string) error {
 	return err
 }
 
-// Recent returns the names of the newest replies, at most n, the newest first. It knows the last
-// 1,000 of a day; some may have expired.
-func (s *Store) Recent(ctx context.Context, n int) ([]string, error) {
+// Recent describes the newest replies, at most n, the newest first. It knows the last 1,000 of a day
+// that have not expired.
+func (s *Store) Recent(ctx context.Context, n int) ([]Info, error) {
 	if n <= 0 {
 		return nil, nil
 	}
 	ids, err := s.rdb.ZRevRange(ctx, s.indexKey(), 0, int64(n)-1).Result()
-	return ids, check.KeyError("read", s.indexKey(), err)
+	if err != nil || len(ids) == 0 {
+		return nil, check.KeyError("read", s.indexKey(), err)
+	}
+	found, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, id := range ids {
+			pipe.HMGet(ctx, s.stateKey(id), infoFields...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, check.KeyError("read", s.indexKey(), err)
+	}
+	list := make([]Info, 0, len(ids))
+	for i, id := range ids {
+		info, err := infoOf(found[i].(*redis.SliceCmd).Val())
+		if err != nil { // expired
+			continue
+		}
+		info.ID = id
+		list = append(list, info)
+	}
+	return list, nil
 }

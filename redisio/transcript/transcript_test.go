@@ -399,8 +399,9 @@ func TestLife(t *testing.T) {
 		}
 		life("ended", 50*time.Second, time.Minute)
 		want(t, show(t, s, "a", redisio.ID{}), "1:x end(stopped)")
-		if ids, err := s.Recent(t.Context(), 10); err != nil || len(ids) != 1 || ids[0] != "a" {
-			t.Errorf("%q, %v", ids, err)
+		if list, err := s.Recent(t.Context(), 10); err != nil || len(list) != 1 || list[0].ID != "a" ||
+			list[0].State != transcript.Stopped {
+			t.Errorf("%+v, %v", list, err)
 		}
 		if err := s.Delete(t.Context(), "a"); err != nil {
 			t.Error(err)

@@ -145,7 +145,7 @@ type Post struct {
 	// Seq must be greater than that of the last post with one, compared by bytes. "" is not checked.
 	Seq string
 	// Producer names a writer whose posts are numbered from 0 in each epoch, so that repeated ones
-	// are noticed. Defaults to none.
+	// are noticed. A log knows the last 100 producers. Defaults to none.
 	Producer   string
 	Epoch, Num int64
 }
@@ -154,15 +154,14 @@ type Post struct {
 type Verdict string
 
 const (
-	Accepted  Verdict = "open"      // appended
-	Again     Verdict = "again"     // it was appended before
-	Closed    Verdict = "closed"    // the log has ended
-	WrongType Verdict = "type"      // another content type
-	SeqBehind Verdict = "seq"       // Seq is not greater
-	Stale     Verdict = "stale"     // the producer has a later epoch
-	BadEpoch  Verdict = "epoch"     // a new epoch must begin with number 0
-	Gap       Verdict = "gap"       // posts of the producer before this one are missing
-	Crowded   Verdict = "producers" // the log has too many producers
+	Accepted  Verdict = "open"   // appended
+	Again     Verdict = "again"  // it was appended before
+	Closed    Verdict = "closed" // the log has ended
+	WrongType Verdict = "type"   // another content type
+	SeqBehind Verdict = "seq"    // Seq is not greater
+	Stale     Verdict = "stale"  // the producer has a later epoch
+	BadEpoch  Verdict = "epoch"  // a new epoch must begin with number 0
+	Gap       Verdict = "gap"    // posts of the producer before this one are missing
 )
 
 // Posted is the outcome of a post, and the state of the log after it.

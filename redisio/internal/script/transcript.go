@@ -14,8 +14,8 @@ package script
 //	ct               the content type of the values
 //	ttl, keep, till  life after a write and after the end in ms; or the time of the end of life
 //
-// A log also has seq, closer, tokens, and one field "p:<name>" for each producer. All keys are in
-// one slot.
+// A log also has seq, closer, tokens, and one field "p:<name>" for each producer: its epoch, its last
+// number, and the number of the last entry then. All keys are in one slot.
 
 // luaTranscript: load() returns the state. put() appends an entry and counts it, finish() ends the
 // transcript, save() writes the state back and renews the time to live, and tell() tells all
@@ -191,16 +191,26 @@ return 1`
 
 // TranscriptPost: KEYS state, stream. ARGV ct, writer's sequence ("" for none), producer ("" for
 // none), epoch, number, "1" to close, data of the end, most entries, most bytes, most producers, a
-// token of 16 bytes, values… Appends to a log. Returns a status, base, n, state, the producer's
-// epoch and its last number. The last 64 tokens are kept, so a repeated call appends nothing.
-// Strings are compared by bytes, because the operator < depends on the server's locale. Parameters
-// of a content type do not matter.
+// token of 16 bytes, values… Appends to a log. Returns a status, base, n, state, the producer's epoch
+// and its last number. The last 64 tokens are kept, so a repeated call appends nothing. Beyond the
+// most producers one is forgotten. Strings are compared by bytes, because the operator < depends on
+// the server's locale. Parameters of a content type do not matter.
 const TranscriptPost = luaTranscript + `
 local function before(a, b)
   for i = 1, math.min(#a, #b) do
     if a:byte(i) ~= b:byte(i) then return a:byte(i) < b:byte(i) end
   end
   return #a < #b
+end
+local function forget() -- the producer that has not written for the longest time
+  local all, oldest, at = redis.call('HGETALL', KEYS[1]), nil, nil
+  for i = 1, #all, 2 do
+    local n = all[i]:sub(1, 2) == 'p:' and tonumber(all[i+1]:match('(%d+)$'))
+    if n and (not at or n < at) then oldest, at = all[i], n end
+  end
+  if not oldest then return end
+  redis.call('HDEL', KEYS[1], oldest)
+  redis.call('HINCRBY', KEYS[1], 'producers', -1)
 end
 local function media(ct) return ((ct:match('^[^;]*') or ''):lower():gsub('%s', '')) end
 local t = load()
@@ -210,7 +220,7 @@ local e, last = -1, -1
 if ARGV[3] ~= '' then
   local v = redis.call('HGET', KEYS[1], name)
   if v then
-    e, last = v:match('^(%d+) (%d+)$')
+    e, last = v:match('^(%d+) (%d+)')
     e, last = tonumber(e), tonumber(last)
   end
 end
@@ -233,10 +243,6 @@ if ARGV[3] ~= '' then
   if epoch > e and num ~= 0 then return answer('epoch') end
   if epoch == e and num <= last then return answer('again') end
   if epoch == e and num > last + 1 then return answer('gap') end
-  if e < 0 then
-    local many = tonumber(redis.call('HGET', KEYS[1], 'producers') or '0')
-    if many >= tonumber(ARGV[10]) then return answer('producers') end
-  end
 end
 if ARGV[2] ~= '' then
   local had = redis.call('HGET', KEYS[1], 'seq')
@@ -249,9 +255,9 @@ save(t)
 redis.call('HSET', KEYS[1], 'tokens', (tokens .. ARGV[11]):sub(-1024))
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'seq', ARGV[2]) end
 if ARGV[3] ~= '' then
-  if e < 0 then redis.call('HINCRBY', KEYS[1], 'producers', 1) end
+  if e < 0 and redis.call('HINCRBY', KEYS[1], 'producers', 1) > tonumber(ARGV[10]) then forget() end
   e, last = epoch, num
-  redis.call('HSET', KEYS[1], name, ARGV[4] .. ' ' .. ARGV[5])
+  redis.call('HSET', KEYS[1], name, ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. string.format('%.0f', t.n))
   if close then redis.call('HSET', KEYS[1], 'closer', tuple) end
 end
 return answer('open')`
