@@ -35,6 +35,8 @@
 // that was suspended and lost its job is dropped. A cancelled job that waits never starts; the
 // context of a handler that works on one is done, with the cause [ErrCancelled].
 //
+// If a failover of Redis loses the latest changes of a state, the worker records them again.
+//
 // # Priorities
 //
 // Each priority has a weight. While all have jobs, a round takes as many jobs of each as its weight,
@@ -46,4 +48,10 @@
 //
 // [At] and [In] submit a job for later. [Queue.Sink] submits the messages of a graph, such as the
 // ticks of source/cron, once each although ticks may be delivered twice.
+//
+// # Operating
+//
+// [Queue.Depths] counts what waits, runs, is scheduled and is dead, by priority. [Config.Access] has the
+// rights of a Redis user; the command streams acl -jobs prints them. Dead letters are handled with
+// package redisio/dead: a job that is written back begins again.
 package jobs

@@ -64,8 +64,8 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("head: %+v", head)
 	}
 	below := http.StripPrefix("/api", mux)
-	if got := rig.Ask(below, rig.Asked("POST", "/api/jobs", "x", `Idempotency-Key: "once"`)); got.Status != http.StatusOK ||
-		got.Header.Get("Location") != "/api/jobs/once" {
+	got := rig.Ask(below, rig.Asked("POST", "/api/jobs", "x", `Idempotency-Key: "once"`))
+	if got.Status != http.StatusOK || got.Header.Get("Location") != "/api/jobs/once" {
 		t.Errorf("below a prefix: %+v", got)
 	}
 	b.work(t, echo)

@@ -58,6 +58,7 @@ type Attempt struct {
 	Owner    string
 	Number   int // from Begin
 	token    string
+	at       string // when the job was submitted, as Redis has it
 }
 
 // state returns the fields of a state that is missing.
@@ -82,7 +83,7 @@ func (s *Store) Begin(ctx context.Context, a *Attempt, token string) (why string
 	args := append([]any{token, a.Entry, max(s.cfg.MaxAttempts, 0), s.cfg.KeepOpen.Milliseconds(),
 		s.cfg.Keep.Milliseconds(), spent}, a.state()...)
 	reply, err := s.rdb.Eval(ctx, script.JobBegin, s.cfg.keys(a.ID, a.Key, a.Priority), args...).StringSlice()
-	if err == nil && len(reply) != 2 {
+	if err == nil && len(reply) < 2 {
 		err = fmt.Errorf("a reply of %d values", len(reply))
 	}
 	if err != nil {
@@ -94,7 +95,7 @@ func (s *Store) Begin(ctx context.Context, a *Attempt, token string) (why string
 	if _, err := fmt.Sscan(reply[1], &a.Number); err != nil {
 		return "", fmt.Errorf("redisio: begin a job of %q: attempt %q: %w", s.cfg.Name, reply[1], err)
 	}
-	a.token = token
+	a.token, a.at = token, reply[len(reply)-1]
 	return "", nil
 }
 
@@ -102,7 +103,7 @@ func (s *Store) Begin(ctx context.Context, a *Attempt, token string) (why string
 // that the attempt is still current. The error is an *EndedError after a cancel, ErrStale if another
 // attempt has begun, and ErrUnknown if the state is missing: End makes it again.
 func (s *Store) Report(ctx context.Context, a *Attempt, p *Progress, f *Failure) error {
-	args := append([]any{a.Number, a.token, s.cfg.KeepOpen.Milliseconds()}, pairs(p, f)...)
+	args := append([]any{a.Number, a.token, a.at, s.cfg.KeepOpen.Milliseconds()}, pairs(p, f)...)
 	reply, err := s.rdb.Eval(ctx, script.JobReport, s.cfg.keys(a.ID, a.Key, a.Priority), args...).Text()
 	if err != nil {
 		return check.KeyError("report a job of", s.cfg.Name, err)
@@ -126,8 +127,8 @@ type Result struct {
 // has begun. Then nothing was stored. A state that is missing is made again.
 func (s *Store) End(ctx context.Context, a *Attempt, r Result) (State, error) {
 	state := a.state()
-	args := append([]any{a.Number, a.token, string(r.State), max(s.cfg.MaxAttempts, 0), s.cfg.Keep.Milliseconds(),
-		s.cfg.KeepOpen.Milliseconds(), len(state)}, state...)
+	args := append([]any{a.Number, a.token, a.at, string(r.State), max(s.cfg.MaxAttempts, 0),
+		s.cfg.Keep.Milliseconds(), s.cfg.KeepOpen.Milliseconds(), len(state)}, state...)
 	for all := pairs(r.Progress, r.Failure); len(all) > 0; all = all[2:] {
 		if all[1] != "" {
 			args = append(args, all[0], all[1])

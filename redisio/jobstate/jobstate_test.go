@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -225,6 +226,27 @@ func TestStoreRolledBack(t *testing.T) {
 		if j, err := s.Get(ctx, a.ID); err != nil || j.State != Done || j.Version <= before.Version {
 			t.Errorf("%+v, %v, version was %d", j, err, before.Version)
 		}
+	}
+}
+
+// A worker that has lost its job does not touch a later one with the same ID.
+func TestStoreSameIDAgain(t *testing.T) {
+	s := newStore(t, Config{})
+	a := submit(t, s, Submission{ID: "x"})
+	begin(t, s, a, "1")
+	s.rdb.Del(rig.Ctx(t), s.cfg.state("x")) // it has ended elsewhere, and expired
+	redistest.Soon(t, "another millisecond", func() bool {
+		return a.at != strconv.FormatInt(s.rdb.Time(rig.Ctx(t)).Val().UnixMilli(), 10)
+	})
+	submit(t, s, Submission{ID: "x"})
+	if err := s.Report(rig.Ctx(t), a, &Progress{Done: 1}, nil); !errors.Is(err, ErrStale) {
+		t.Errorf("report: %v", err)
+	}
+	if _, err := s.End(rig.Ctx(t), a, Result{State: Done}); !errors.Is(err, ErrStale) {
+		t.Errorf("end: %v", err)
+	}
+	if j, err := s.Get(rig.Ctx(t), "x"); err != nil || j.State != Queued {
+		t.Errorf("%+v, %v", j, err)
 	}
 }
 

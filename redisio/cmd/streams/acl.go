@@ -48,8 +48,8 @@ var aclCommand = command{
 		"                   print Config.Access of gateways/jobs.\n\n" +
 		"-store grants the rights to append to event stores, to load aggregates, and to compute and read views.\n\n" +
 		"-service, -client, -hub, -durable, -jobs, -store, -read, -tail, -range, -write, -ticks, -dedupe, -limit,\n" +
-		"-inspect, -top and -repair accept several names, separated by commas; the other flags apply to all of them.\n" +
-		"Readers warn of a server that evicts streams if they may use INFO, which this command does not grant.",
+		"-inspect, -top and -repair accept several names, separated by commas; the other flags apply to all of\n" +
+		"them. Readers warn of a server that evicts streams if they may use INFO, which this command does not grant.",
 	examples: []string{
 		"acl -user billing -read orders -group billing -write invoices | redis-cli",
 		"acl -user shipping -read orders -group shipping -dead orders:lost -cluster",

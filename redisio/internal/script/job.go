@@ -39,7 +39,8 @@ end
 
 // jobOpenLua is for the scripts of workers. live keeps the state of a job that has not ended, and its
 // unique key, which it takes again if it is free. current reports whether an attempt is the current
-// one. A failover can lose the begin of an attempt: then it is recorded again.
+// one. A failover can lose the begin of an attempt: then it is recorded again, unless the ID meanwhile
+// belongs to another job, which was submitted at another time.
 const jobOpenLua = jobLua + `
 local function live(keep)
   redis.call('PEXPIRE', KEYS[1], keep)
@@ -48,8 +49,9 @@ local function live(keep)
   if not by then redis.call('SET', KEYS[3], get('id'), 'PX', keep)
   elseif by == get('id') then redis.call('PEXPIRE', KEYS[3], keep) end
 end
-local function current(attempt, token)
+local function current(attempt, token, at)
   local newest = tonumber(get('attempt') or 0)
+  if get('at') ~= at then return false end
   if tonumber(attempt) > newest then
     redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'token', token, 'started', now())
     redis.call('HDEL', KEYS[1], 'ended')
@@ -94,8 +96,8 @@ return {'new', id}`
 
 // JobBegin: ARGV token, id of the entry, most attempts or 0, how long to keep the state (ms) while
 // the job has not ended and after its end, the error for a job without attempts left, then values
-// for a state that is missing. Begins the next attempt. Returns "run" and its number, or the final
-// state and the error. The same token twice is one attempt.
+// for a state that is missing. Begins the next attempt. Returns "run", its number and when the job was
+// submitted, or the final state and the error. The same token twice is one attempt.
 //
 // A missing state has expired, or was never written because another program appended the entry: it
 // is made. A failed job in another entry is a dead letter that was replayed: it begins again.
@@ -109,7 +111,7 @@ if not st then
   redis.call('HSET', KEYS[1], 'state', 'queued', 'at', now(), 'entry', ARGV[2], unpack(ARGV, 7))
   st = 'queued'
 end
-if get('token') == ARGV[1] then return {'run', get('attempt')} end
+if get('token') == ARGV[1] then return {'run', get('attempt'), get('at')} end
 if st == 'failed' and get('entry') ~= ARGV[2] then
   redis.call('HSET', KEYS[1], 'spared', get('attempt') or '0')
   redis.call('HDEL', KEYS[1], 'ended')
@@ -131,47 +133,47 @@ redis.call('HDEL', KEYS[1], 'leaves', 'settled', 'stages', 'done', 'total', 'not
 redis.call('HSET', KEYS[1], 'state', 'running', 'token', ARGV[1], 'started', now())
 live(ARGV[4])
 tell()
-return {'run', tostring(attempt)}`
+return {'run', tostring(attempt), get('at')}`
 
-// JobReport: ARGV attempt, its token, how long to keep the state (ms), values that have changed.
+// JobReport: ARGV attempt, its token, when the job was submitted, how long to keep the state (ms), values that have changed.
 // Returns "run" if the attempt is the current one and runs, the state of a job that has ended,
 // "stale" for another attempt, or "gone" for a missing state.
 const JobReport = jobOpenLua + `
 local st = get('state')
 if not st then return 'gone' end
-if st == 'cancelled' or not current(ARGV[1], ARGV[2]) then return ended[st] and st or 'stale' end
-live(ARGV[3])
-if #ARGV > 3 then
-  redis.call('HSET', KEYS[1], unpack(ARGV, 4))
-  for i = 4, #ARGV, 2 do
+if st == 'cancelled' or not current(ARGV[1], ARGV[2], ARGV[3]) then return ended[st] and st or 'stale' end
+live(ARGV[4])
+if #ARGV > 4 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+  for i = 5, #ARGV, 2 do
     if ARGV[i+1] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) end
   end
   tell()
 end
 return 'run'`
 
-// JobEnd: ARGV attempt, its token, the state that it ends in, most attempts or 0, how long to keep the
-// state (ms) after the end and before, the number of values for a state that is missing, these, then
-// values of the end. The states are done, failed, retrying, and queued for an attempt that does not
+// JobEnd: ARGV attempt, its token, when the job was submitted, the state that it ends in, most attempts
+// or 0, how long to keep the state (ms) after the end and before, the number of values for a state that
+// is missing, these, then values of the end. The states are done, failed, retrying, and queued for an attempt that does not
 // count. Returns the state that the job now has, or "stale" if the attempt is not the current one.
 const JobEnd = jobOpenLua + `
-local st, to, most, n = get('state'), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
+local st, to, most, n = get('state'), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 if st == 'cancelled' then
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
   return st
 end
-if not st then redis.call('HSET', KEYS[1], 'at', now(), unpack(ARGV, 8, 7 + n)) end
-if not current(ARGV[1], ARGV[2]) then
-  if st ~= 'running' and get('attempt') == ARGV[1] then return st end -- the same call again
+if not st then redis.call('HSET', KEYS[1], 'at', ARGV[3], unpack(ARGV, 9, 8 + n)) end
+if not current(ARGV[1], ARGV[2], ARGV[3]) then
+  if st ~= 'running' and get('attempt') == ARGV[1] and get('at') == ARGV[3] then return st end -- the same call again
   return 'stale'
 end
 redis.call('HDEL', KEYS[1], 'token', 'stages', 'retry') -- needs no memory, see JobBegin
 if to == 'retrying' and most > 0 and tonumber(ARGV[1]) - tonumber(get('spared') or 0) >= most then to = 'failed' end
 redis.call('HSET', KEYS[1], 'state', to)
 if to == 'done' then redis.call('HDEL', KEYS[1], 'error', 'stage', 'tries') end
-if #ARGV > 7 + n then redis.call('HSET', KEYS[1], unpack(ARGV, 8 + n)) end
+if #ARGV > 8 + n then redis.call('HSET', KEYS[1], unpack(ARGV, 9 + n)) end
 if to == 'queued' then redis.call('HINCRBY', KEYS[1], 'spared', 1) end
-if ended[to] then forget(ARGV[5]) else live(ARGV[6]) end
+if ended[to] then forget(ARGV[6]) else live(ARGV[7]) end
 tell()
 return to`
 
