@@ -74,7 +74,7 @@ function said(j) {
     case "running": return list(of, p.stages?.join(", "), at);
     case "retrying": {
       const wait = Math.max(0, Math.ceil((new Date(j.failure.retry) - Date.now()) / 1000));
-      return list(j.failure.error.replace(/^retry after [^:]*: /, ""), `stage ${j.failure.stage}`, `attempt ${j.attempt + 1} in ${wait} s`);
+      return list(j.failure.error.replace(/^retry after [^:]*: /, ""), `again in ${wait} s`);
     }
     case "failed": return j.failure?.error.replace(/^rejected: /, "") ?? "failed";
     case "done": return list(`${p.leaves ?? 0} thumbnails`, at);
@@ -84,6 +84,7 @@ function said(j) {
 
 function fraction(j) {
   const p = j.progress ?? {};
+  if (j.state === "retrying") return 0; // the next attempt makes all of it again
   return j.state === "done" ? 1 : p.total ? p.done / p.total : p.leaves > 1 ? (p.settled ?? 0) / p.leaves : 0;
 }
 
