@@ -109,8 +109,8 @@ func (v *View) leave(ctx context.Context, b Build, live int) error {
 	return ErrNoBuild
 }
 
-// Pause has commits of a build in a partition refused for d, and returns its position. Readers of the
-// build see nothing newer meanwhile. So a build that includes this position may become live without
+// Pause refuses commits of a build in a partition for d, with ErrPaused, and returns its position.
+// Readers of the build see nothing newer meanwhile. So a build that includes this position may become live without
 // hiding from readers what they have seen.
 func (v *View) Pause(ctx context.Context, b Build, partition int, d time.Duration) (at redisio.ID, err error) {
 	key, text := v.state(b, partition), ""

@@ -18,9 +18,9 @@ import (
 const droppedFor = time.Hour
 
 var (
-	// ErrMoved reports that the position is another one than a commit was computed from, because
-	// another process has committed, or that the log lacks the new position, because a failover has
-	// lost it. Nothing was written. Claim the partition again, and continue at its position.
+	// ErrMoved reports that the position is another one than a commit was computed from: another
+	// process has committed. Or the log lacks the new position: a failover has lost it. Nothing was
+	// written. Claim the partition again, and continue at its position.
 	ErrMoved = errors.New("view: the position is another one; claim the partition again")
 	// ErrPaused reports that the build is paused, see View.Pause. Nothing was written. Look for the
 	// live build, and continue with it.

@@ -18,7 +18,7 @@
 // # In Redis
 //
 //	{bank:0}v:balances             hash: live, next, old builds
-//	{bank:0}v:balances:2.7         hash: position, number of entries, claim
+//	{bank:0}v:balances:2.7         hash: position, number of entries, claim, pause
 //	{bank:0}v:balances:2.7:keys    set: the keys below, to delete them later
 //	{bank:0}v:balances:2.7:k:rich  the data: hashes, lists and sorted sets
 //

@@ -20,7 +20,7 @@ const ViewRelease = `
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
 return redis.call('HDEL', KEYS[1], 'owner', 'until')`
 
-// ViewPause has commits of a build refused for a while: KEYS state. ARGV time in ms. Returns the position, or "".
+// ViewPause refuses commits of a build for a while: KEYS state. ARGV time in ms. Returns the position, or "".
 const ViewPause = luaNow + `
 redis.call('HSET', KEYS[1], 'paused', now + ARGV[1])
 return redis.call('HGET', KEYS[1], 'pos') or ''`
