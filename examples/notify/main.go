@@ -1,6 +1,6 @@
 // Notify sends notifications to users: at once to an inbox in a page, and by mail, push and webhook
-// as each user prefers, or collected in a digest. Quiet hours delay them. The providers are simulated. They fail, limit
-// their rate, and accept each delivery once.
+// as each user prefers, or collected in a digest. Quiet hours delay them. The providers are
+// simulated. They fail, limit their rate, and accept each delivery once.
 //
 //	go run ./examples/notify                    # needs nothing installed; open http://localhost:3001/
 //	go run ./examples/notify -h                 # all flags
