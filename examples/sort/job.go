@@ -25,9 +25,8 @@ import (
 // job is one sort. The coordinator and the workers have one each, with the same keys and folder.
 type job struct {
 	options
-	rdb   redis.UniversalClient
-	log   *slog.Logger
-	clock *clock
+	rdb redis.UniversalClient
+	log *slog.Logger
 }
 
 // chunk is a part of the file: the lines that begin in it.
@@ -38,9 +37,6 @@ type chunk struct {
 	Len     int64  `json:"len"`
 	Borders []line `json:"borders,omitempty"` // the first lines of all ranges but the first; in the second phase
 }
-
-// line is a line without its end. As JSON it is base64, because it may have any bytes.
-type line = []byte
 
 // The two scatters, for both of their ends.
 func (j *job) samples() scatter.Config[chunk, []line] {
@@ -66,7 +62,9 @@ func (j *job) done() (*gather.Barrier, error) {
 
 // sort sorts the input to the output. It returns what the output has.
 func (j *job) sort(ctx context.Context, bytes int64) (total digest, err error) {
+	var ranges []int
 	for r := range j.ranges {
+		ranges = append(ranges, r)
 		if err := os.MkdirAll(j.runs(r), 0o700); err != nil {
 			return total, err
 		}
@@ -75,29 +73,22 @@ func (j *job) sort(ctx context.Context, bytes int64) (total digest, err error) {
 	for off := int64(0); off < bytes; off += int64(j.chunk) {
 		chunks = append(chunks, chunk{N: len(chunks), File: j.in, Off: off, Len: min(int64(j.chunk), bytes-off)})
 	}
-	stop := j.clock.phase(ctx, "sample", left(j.rdb, redisio.Beside(j.samples().Name, ":parts")))
+	end := j.phase("sample")
 	sampled, err := all(ctx, j.rdb, j.samples(), chunks)
-	stop()
-	if err != nil {
+	if end(); err != nil {
 		return total, fmt.Errorf("sample: %w", err)
 	}
-	stop = j.clock.phase(ctx, "partition and sort", left(j.rdb, j.chunks()))
+	end = j.phase("partition and sort")
 	err = j.partition(ctx, chunks, borders(sampled, j.ranges))
-	stop()
-	if err != nil {
+	if end(); err != nil {
 		return total, fmt.Errorf("partition: %w", err)
 	}
-	ranges := make([]int, j.ranges)
-	for r := range ranges {
-		ranges[r] = r
-	}
-	stop = j.clock.phase(ctx, "merge", left(j.rdb, redisio.Beside(j.merges().Name, ":parts")))
+	end = j.phase("merge")
 	merged, err := all(ctx, j.rdb, j.merges(), ranges)
-	stop()
-	if err != nil {
+	if end(); err != nil {
 		return total, fmt.Errorf("merge: %w", err)
 	}
-	defer j.clock.phase(ctx, "write", nil)()
+	defer j.phase("write")()
 	return j.write(merged)
 }
 
@@ -148,11 +139,7 @@ func (j *job) partition(ctx context.Context, chunks []chunk, borders []line) err
 // write puts the ranges one after the other.
 func (j *job) write(ranges []digest) (total digest, err error) {
 	total.Sorted = true
-	path := j.out
-	if path == "" {
-		path = filepath.Join(j.dir, "output")
-	}
-	out, err := os.Create(path)
+	out, err := os.Create(j.output())
 	if err != nil {
 		return total, err
 	}
@@ -195,9 +182,4 @@ func (j *job) deleteKeys() {
 // warnings is the log of the graphs.
 func warnings() flow.GraphOption {
 	return flow.Log(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-}
-
-// left returns a function that returns how many entries of a stream are not settled yet.
-func left(rdb redis.UniversalClient, key string) func(context.Context) int64 {
-	return func(ctx context.Context) int64 { return rdb.XLen(ctx, key).Val() }
 }

@@ -4,15 +4,82 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/base32"
 	"errors"
 	"io"
 	"iter"
-	"math/rand/v2"
+	"math"
 	"os"
 	"path/filepath"
 
 	"github.com/cespare/xxhash/v2"
 )
+
+// line is a line without its end. As JSON it is base64, because it may have any bytes.
+type line = []byte
+
+func compare(a, b line) int { return bytes.Compare(a, b) }
+
+// maxLine is the length of the longest line.
+const maxLine = 256 << 10
+
+var (
+	newline     = []byte{'\n'}
+	errLongLine = errors.New("the file has a line of more than 256 KiB")
+)
+
+// linesIn returns the lines of a file that begin in a part of it. A line is valid until the next one.
+func linesIn(file string, off, n int64) iter.Seq2[line, error] {
+	return func(yield func(line, error) bool) {
+		f, err := os.Open(file)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer f.Close()
+		at := max(off-1, 0) // a line begins at off if the byte before it ends one
+		r := bufio.NewReaderSize(io.NewSectionReader(f, at, math.MaxInt64-at), maxLine+1)
+		for at < off+n {
+			l, err := r.ReadSlice('\n')
+			begins := at >= off
+			at += int64(len(l))
+			switch {
+			case err == bufio.ErrBufferFull:
+				yield(nil, errLongLine)
+				return
+			case err != nil && err != io.EOF:
+				yield(nil, err)
+				return
+			case len(l) == 0: // the end of the file
+				return
+			case begins && !yield(bytes.TrimSuffix(l, newline), nil):
+				return
+			}
+		}
+	}
+}
+
+// writeLine writes a line with its end. An error remains in w.
+func writeLine(w *bufio.Writer, l line) {
+	_, _ = w.Write(l)
+	_ = w.WriteByte('\n')
+}
+
+// create writes a file under a name of its own, and renames it when all of it is on the disk. So a
+// process that is killed, and a machine that loses power, leave no half of a file. Two processes may
+// write the same one.
+func create(path string, write func(*bufio.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "unfinished-*")
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err := errors.Join(write(w), w.Flush(), f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
+}
 
 // digest is what a sequence of lines has. The sum does not depend on their order.
 type digest struct {
@@ -22,6 +89,17 @@ type digest struct {
 	First  line   `json:"first"`
 	Last   line   `json:"last"`
 	Sorted bool   `json:"sorted"`
+}
+
+// digestOf reads a file.
+func digestOf(file string) (d digest, err error) {
+	for l, err := range linesIn(file, 0, math.MaxInt64) {
+		if err != nil {
+			return d, err
+		}
+		d.add(l)
+	}
+	return d, nil
 }
 
 // add adds the next line.
@@ -53,100 +131,18 @@ func (d *digest) join(next digest) {
 	d.Sum += next.Sum
 }
 
-func compare(a, b line) int { return bytes.Compare(a, b) }
-
-// maxLine is the length of the longest line.
-const maxLine = 256 << 10
-
-var errLongLine = errors.New("the file has a line of more than 256 KiB")
-
-// linesIn returns the lines of a file that begin in a part of it. A line is valid until the next one.
-func linesIn(file string, off, n int64) iter.Seq2[line, error] {
-	return func(yield func(line, error) bool) {
-		f, err := os.Open(file)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer f.Close()
-		start := max(off-1, 0) // a line begins at off if the byte before it ends one
-		if _, err := f.Seek(start, io.SeekStart); err != nil {
-			yield(nil, err)
-			return
-		}
-		r := bufio.NewReaderSize(f, maxLine+1)
-		at := start
-		if off > 0 {
-			skipped, err := r.ReadSlice('\n')
-			if at += int64(len(skipped)); err != nil {
-				if err != io.EOF {
-					yield(nil, longLine(err))
-				}
-				return
-			}
-		}
-		for at < off+n {
-			l, err := r.ReadSlice('\n')
-			at += int64(len(l))
-			if err == io.EOF && len(l) == 0 {
-				return
-			}
-			if err != nil && err != io.EOF {
-				yield(nil, longLine(err))
-				return
-			}
-			if !yield(bytes.TrimSuffix(l, newline), nil) || err == io.EOF {
-				return
-			}
-		}
-	}
-}
-
-var newline = []byte{'\n'}
-
-func longLine(err error) error {
-	if errors.Is(err, bufio.ErrBufferFull) {
-		return errLongLine
-	}
-	return err
-}
-
-// create writes a file under a name of its own, and renames it when it is complete. So a process that
-// is killed leaves no half of a file, and two processes may write the same one.
-func create(path string, write func(*bufio.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "unfinished-*")
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriterSize(f, 64<<10)
-	if err := errors.Join(write(w), w.Flush(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), path)
-}
-
 // generate writes lines of random letters until the file has n bytes, or until ctx ends.
-func generate(ctx context.Context, path string, n int64, seed uint64) (d digest, err error) {
-	const letters = "abcdefghijklmnopqrstuvwxyz234567"
-	random := rand.New(rand.NewPCG(seed, seed))
+func generate(ctx context.Context, path string, n int64) (d digest, err error) {
+	letters := base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+	var random [62]byte // 100 letters
+	var text []byte
 	err = create(path, func(w *bufio.Writer) error {
-		buf := make([]byte, 0, 128)
-		for d.Bytes < n && (d.Lines%10_000 != 0 || ctx.Err() == nil) {
-			length := 60 + random.IntN(40)
-			for buf = buf[:0]; len(buf) < length; {
-				for bits, i := random.Uint64(), 0; i < 12; i++ {
-					buf = append(buf, letters[bits&31])
-					bits >>= 5
-				}
-			}
-			l := buf[:max(1, min(int64(length), n-d.Bytes-1))]
+		for d.Bytes < n && ctx.Err() == nil {
+			_, _ = rand.Read(random[:]) // it never fails
+			text = letters.AppendEncode(text[:0], random[int(random[0])%25:])
+			l := text[:max(1, min(int64(len(text)), n-d.Bytes-1))]
 			d.add(l)
-			if _, err := w.Write(l); err != nil {
-				return err
-			}
-			if err := w.WriteByte('\n'); err != nil {
-				return err
-			}
+			writeLine(w, l)
 		}
 		return nil
 	})

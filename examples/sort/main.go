@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 )
@@ -56,9 +57,9 @@ func coordinate(ctx context.Context, o options, log *slog.Logger) (err error) {
 	if o.dir, err = filepath.Abs(o.dir); err != nil {
 		return err
 	}
-	j := &job{options: o, rdb: rdb, log: log, clock: newClock(log)}
+	j := &job{options: o, rdb: rdb, log: log}
 	defer j.deleteKeys()
-	fmt.Println(partition(j, nil).Mermaid())
+	fmt.Println(partition(j).Mermaid())
 	input, err := j.input(ctx)
 	if err != nil || ctx.Err() != nil {
 		return err
@@ -68,10 +69,10 @@ func coordinate(ctx context.Context, o options, log *slog.Logger) (err error) {
 		return err
 	}
 	defer crew.end()
+	began := time.Now()
 	result, err := j.sort(crew.ctx, input.size)
 	if err != nil {
 		return crew.cause(err)
 	}
-	j.clock.print(input.size)
-	return j.check(input, result)
+	return j.report(input, result, time.Since(began))
 }

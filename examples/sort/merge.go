@@ -2,19 +2,17 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"container/heap"
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 )
 
 // mergeMost is how many files are merged at once. It bounds memory and open files.
-const mergeMost = 128
+const mergeMost = 64
 
 // merge merges the files of a range to one, and returns what it has. If there are many, it merges
 // groups of them to larger files first.
@@ -23,7 +21,6 @@ func (j *job) merge(ctx context.Context, r int) (d digest, err error) {
 	if err != nil {
 		return d, err
 	}
-	slices.Sort(runs)
 	own, err := os.MkdirTemp(j.dir, "merging-*")
 	if err != nil {
 		return d, err
@@ -45,78 +42,57 @@ func (j *job) merge(ctx context.Context, r int) (d digest, err error) {
 
 // run is a sorted file that is being merged.
 type run struct {
-	f    *os.File
-	r    *bufio.Reader
-	next line // with its end
+	line line // the next one
+	pull func() (line, error, bool)
 }
 
-// advance reads the next line. It returns io.EOF after the last one.
-func (r *run) advance() (err error) {
-	r.next, err = r.r.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
-		var rest []byte
-		first := bytes.Clone(r.next) // the line is longer than the buffer
-		rest, err = r.r.ReadBytes('\n')
-		r.next = append(first, rest...)
-	}
-	return err
+// advance reads the next line. It returns false after the last one.
+func (r *run) advance() (more bool, err error) {
+	r.line, err, more = r.pull()
+	return more && err == nil, err
 }
 
-// front is a heap of runs by their next lines.
-type front []*run
-
-func (h front) Len() int { return len(h) }
-func (h front) Less(a, b int) bool {
-	x, y := h[a].next, h[b].next
-	return compare(x[:len(x)-1], y[:len(y)-1]) < 0
-}
-func (h front) Swap(a, b int) { h[a], h[b] = h[b], h[a] }
-func (h *front) Push(v any)   { *h = append(*h, v.(*run)) }
-func (h *front) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+// place moves the first run to where its line belongs. The others are in order.
+func place(runs []*run) {
+	first, others := runs[0], runs[1:]
+	at, _ := slices.BinarySearchFunc(others, first.line, func(r *run, l line) int { return compare(r.line, l) })
+	copy(runs, others[:at])
+	runs[at] = first
 }
 
 // mergeTo merges sorted files to one.
 func mergeTo(ctx context.Context, path string, files []string) (d digest, err error) {
 	d.Sorted = true
-	var h front
+	var runs []*run // in the order of their lines
 	for _, name := range files {
-		f, err := os.Open(name)
+		pull, stop := iter.Pull2(linesIn(name, 0, math.MaxInt64))
+		defer stop()
+		r := &run{pull: pull}
+		more, err := r.advance()
 		if err != nil {
 			return d, err
 		}
-		defer f.Close()
-		r := &run{f: f, r: bufio.NewReaderSize(f, 16<<10)}
-		switch err := r.advance(); {
-		case err == nil:
-			h = append(h, r)
-		case err != io.EOF:
-			return d, err
+		if more {
+			runs = slices.Insert(runs, 0, r)
+			place(runs)
 		}
 	}
-	heap.Init(&h)
 	err = create(path, func(w *bufio.Writer) error {
-		for len(h) > 0 {
-			top := h[0]
-			d.add(top.next[:len(top.next)-1])
-			if _, err := w.Write(top.next); err != nil {
+		for len(runs) > 0 && ctx.Err() == nil {
+			first := runs[0]
+			d.add(first.line)
+			writeLine(w, first.line)
+			more, err := first.advance()
+			switch {
+			case err != nil:
 				return err
-			}
-			if d.Lines%10_000 == 0 && ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			switch err := top.advance(); err {
-			case nil:
-				heap.Fix(&h, 0)
-			case io.EOF:
-				heap.Pop(&h)
+			case more:
+				place(runs)
 			default:
-				return err
+				runs = runs[1:]
 			}
 		}
-		return nil
+		return context.Cause(ctx)
 	})
 	return d, err
 }

@@ -91,7 +91,7 @@ const blocksWaiting = 16
 
 // partition is the graph that reads chunks and appends their lines to the streams of the ranges. It
 // ends when all chunks are done, by whichever workers.
-func partition(j *job, opts flow.Part) *flow.Graph {
+func partition(j *job, opts ...flow.Part) *flow.Graph {
 	chunks := source.Stream(j.rdb, source.StreamConfig[chunk]{
 		Key: j.chunks(), Group: "partition", Producers: 1, MaxInFlight: 2, Tuning: j.tuning(),
 	}, flow.Name("chunks"))
@@ -101,11 +101,7 @@ func partition(j *job, opts flow.Part) *flow.Graph {
 		Codec:  blockCodec{},
 		Tuning: writer.Tuning{HardCap: blocksWaiting, MaxPayload: blockBytes + maxLine + 1<<10},
 	}, flow.Name("ranges"), flow.ChunkSize(4))
-	parts := []flow.Part{flow.To(blocks, out)}
-	if opts != nil {
-		parts = append(parts, opts)
-	}
-	return flow.New("partition", parts...)
+	return flow.New("partition", append(opts, flow.To(blocks, out))...)
 }
 
 // split emits the lines of a chunk as blocks. The same chunk always gives the same blocks.
@@ -157,15 +153,12 @@ func sorting(j *job, r int, opts flow.Part) *flow.Graph {
 		Key: j.blocks(r), Group: "sort", Codec: blockCodec{}, Producers: 1, MaxInFlight: 4, Tuning: j.tuning(),
 	}, flow.Name("blocks"))
 	write := func(_ context.Context, b block) error {
-		lines := bytes.SplitAfter(b.Lines, newline)
-		lines = lines[:len(lines)-1] // what follows the last end
-		slices.SortFunc(lines, func(a, b line) int { return compare(a[:len(a)-1], b[:len(b)-1]) })
+		lines := bytes.Split(bytes.TrimSuffix(b.Lines, newline), newline)
+		slices.SortFunc(lines, compare)
 		path := filepath.Join(j.runs(r), fmt.Sprintf("%d-%d.run", b.Chunk, b.Part))
 		return create(path, func(w *bufio.Writer) error {
 			for _, l := range lines {
-				if _, err := w.Write(l); err != nil {
-					return err
-				}
+				writeLine(w, l)
 			}
 			return nil
 		})
