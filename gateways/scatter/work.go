@@ -22,7 +22,8 @@ var ErrTimeOver = errors.New("scatter: the time of the origin is over")
 // Work is a branch that works on parts, in any number of processes. f is called with each part, and
 // its result goes to the origin. With flow.Workers(n) it is called on n goroutines at once, and with
 // flow.Unordered a slow part does not delay parts far behind it; the options apply to the stage that
-// calls f. The context of f ends when the origin stops waiting.
+// calls f. The context of f ends with the time of the origin, Config.Within. If the origin has its
+// outcome before, calls that run are not cancelled, and their results are dropped.
 //
 // If f returns an error or panics, the part is delivered again after a growing delay, up to
 // Config.Attempts times. Then the part has failed, and its origin receives the error. With
