@@ -136,8 +136,8 @@ tell()
 return {'run', tostring(attempt), get('at')}`
 
 // JobReport: ARGV attempt, its token, when the job was submitted, how long to keep the state (ms),
-// values that have changed. Returns "run" if the attempt is the current one and runs, the state of a job that has ended,
-// "stale" for another attempt, or "gone" for a missing state.
+// values that have changed. Returns "run" if the attempt is the current one and runs, the state of a
+// job that has ended, "stale" for another attempt, or "gone" for a missing state.
 const JobReport = jobOpenLua + `
 local st = get('state')
 if not st then return 'gone' end
@@ -152,10 +152,11 @@ if #ARGV > 4 then
 end
 return 'run'`
 
-// JobEnd: ARGV attempt, its token, when the job was submitted, the state that it ends in, most attempts
-// or 0, how long to keep the state (ms) after the end and before, the number of values for a state that
-// is missing, these, then values of the end. The states are done, failed, retrying, and queued for an
-// attempt that does not count. Returns the state that the job now has, or "stale" if the attempt is not the current one.
+// JobEnd: ARGV attempt, its token, when the job was submitted, the state that it ends in, most
+// attempts or 0, how long to keep the state (ms) after the end and before, the number of values for
+// a state that is missing, these, then values of the end. The states are done, failed, retrying, and
+// queued for an attempt that does not count. Returns the state that the job now has, or "stale" if
+// the attempt is not the current one.
 const JobEnd = jobOpenLua + `
 local st, to, most, n = get('state'), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 if st == 'cancelled' then
