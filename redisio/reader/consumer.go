@@ -89,22 +89,46 @@ func (r *consumer) delivered(ctx context.Context, c conn.Client) (redisio.ID, er
 	return redisio.ID{}, fault.ReplyError("NOGROUP the group vanished")
 }
 
-// ownPending returns a page of the entries that are pending for this consumer.
+// ownPending returns a page of the entries that are pending for this consumer. It asks on the wire,
+// or through c if w is nil.
 func (r *consumer) ownPending(
 	ctx context.Context,
+	w *conn.Wire,
 	c conn.Client,
 	from redisio.ID,
 ) (page []redis.XPendingExt, last redisio.ID, err error) {
-	page, err = c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group,
-		Start: from.String(), End: "+", Count: script.PageSize, Consumer: r.cfg.Consumer}).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
+	args := []any{"xpending", r.cfg.Key, r.cfg.Group, from.String(), "+", script.PageSize, r.cfg.Consumer}
+	raw, err := conn.RawReply(ctx, w, c, 1, conn.Limit{}, args)
+	if err == nil {
+		page, err = parsePending(raw)
+	}
+	if err != nil || len(page) == 0 {
 		return nil, redisio.ID{}, err
 	}
-	if len(page) > 0 {
-		last, err = redisio.ParseID(page[len(page)-1].ID)
-		return page, last, err
+	last, err = redisio.ParseID(page[len(page)-1].ID)
+	return page, last, err
+}
+
+// parsePending parses the reply of XPENDING with a range: a list of [id, consumer, idle, deliveries].
+func parsePending(raw []byte) (page []redis.XPendingExt, err error) {
+	w := resp.Walker{Buf: raw}
+	_, n, err := w.Header()
+	if err == resp.ErrNilReply {
+		return nil, nil
 	}
-	return nil, redisio.ID{}, nil
+	for range n {
+		_, _, err := w.Header()
+		id, idErr := w.Text()
+		name, nameErr := w.Text()
+		idle, idleErr := w.Number()
+		deliveries, countErr := w.Number()
+		if err := errors.Join(err, idErr, nameErr, idleErr, countErr); err != nil {
+			return nil, err
+		}
+		page = append(page, redis.XPendingExt{ID: string(id), Consumer: string(name),
+			Idle: time.Duration(idle) * time.Millisecond, RetryCount: deliveries})
+	}
+	return page, err
 }
 
 // forget deletes the consumer unless it has pending entries. In that case another reader of the

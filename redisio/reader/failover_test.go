@@ -1,7 +1,11 @@
 package reader
 
 import (
+	"bytes"
 	"context"
+	"net"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,4 +120,92 @@ func TestOnLostMaySettle(t *testing.T) {
 	if err := <-acked; err != nil {
 		t.Error(err)
 	}
+}
+
+// After a failover there are two masters for some seconds, and connections of one reader may lead to
+// different ones. Entries that only the old one has pending are settled, and do not return.
+func TestSettledEntriesOfAnOldMasterStaySettled(t *testing.T) {
+	old, now, key := redistest.Start(t), redistest.Start(t), redistest.Key(t)
+	p := rig.NewProxy(t, old.Addr())
+	r, l := open(t, p.Client(t), GroupConfig{Key: key, Consumer: "me", Tuning: Tuning{Lease: time.Minute}})
+	for _, s := range []*redistest.Server{old, now} {
+		rdb := s.Client(t)
+		rdb.XGroupCreateMkStream(rig.Ctx(t), key, "g", "0")
+		for _, id := range []string{"1-1", "1-2", "1-3"} {
+			rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"data", "x"}})
+		}
+		if err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "me",
+			Streams: []string{key, ">"}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := now.Client(t)
+	is.XAck(rig.Ctx(t), key, "g", "1-1", "1-2", "1-3")
+	is.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: "2-1", Values: []string{"data", "x"}})
+	old.Client(t).ConfigSet(rig.Ctx(t), "min-replicas-to-write", "1")
+	p.Redirect(now.Addr())
+	// A refused write makes one client leave the old master. The other keeps its connection from Open.
+	redistest.Soon(t, "a client leaves the old master", func() bool {
+		return r.control.XGroupCreateConsumer(rig.Ctx(t), key, "g", "me").Err() == nil
+	})
+	r.former = false
+	r.distrust()
+	if got := rig.IDs(rig.Read(t, r, 1)); got[0] != "2-1" {
+		t.Errorf("read %v", got)
+	}
+	if n := l.Total(redisio.EventRestored); n != 0 || len(rig.Pending(t, is, key)) != 1 {
+		t.Errorf("%d restored, pending %v", n, rig.Pending(t, is, key))
+	}
+}
+
+// An entry that is acked while the list of pending entries arrives is not held and listed. It is not
+// restored, and does not return.
+func TestAckedWhileSearchingStaysAcked(t *testing.T) {
+	server, key := redistest.Shared(t), redistest.Key(t)
+	rdb := server.Client(t)
+	o := *server.Options()
+	var meanwhile func()
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return &listing{Conn: c, listed: func() { meanwhile() }}, err
+	}
+	tapped := redis.NewClient(&o)
+	defer tapped.Close()
+	r, l := open(t, tapped, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute}})
+	rig.Add(t, rdb, key, 2)
+	ids := rig.IDs(rig.Read(t, r, 2))
+	meanwhile = sync.OnceFunc(func() {
+		if n, err := r.Ack(rig.Ctx(t), ids); n != 2 || err != nil {
+			t.Error(n, err)
+		}
+	})
+	r.distrust()
+	want := rig.Add(t, rdb, key, 1)
+	if got := rig.IDs(rig.Read(t, r, 1)); !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
+	if n := l.Total(redisio.EventRestored); n != 0 || len(rig.Pending(t, rdb, key)) != 1 {
+		t.Errorf("%d restored, pending %v", n, rig.Pending(t, rdb, key))
+	}
+}
+
+// listing is a connection that calls listed when a list of pending entries has arrived.
+type listing struct {
+	net.Conn
+	listed func()
+	asked  bool
+}
+
+func (c *listing) Write(p []byte) (int, error) {
+	c.asked = bytes.HasPrefix(p, []byte("*7\r\n$8\r\nxpending")) // of one consumer
+	return c.Conn.Write(p)
+}
+
+func (c *listing) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.asked && n > 0 {
+		c.asked = false
+		c.listed()
+	}
+	return n, err
 }

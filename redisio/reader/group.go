@@ -244,7 +244,7 @@ func (r *Group) releaseOnce(ctx context.Context) error {
 // was lost at the end. Their last delivery does not count, unless it belongs to an earlier run.
 func (r *Group) releaseUnknown(ctx context.Context) error {
 	for from := (redisio.ID{}); ; {
-		page, last, err := r.ownPending(ctx, r.control, from)
+		page, last, err := r.ownPending(ctx, nil, r.control, from)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package held
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -105,6 +106,18 @@ func (h *Set) Stale(before time.Time) []string {
 		out[i] = id.String()
 	}
 	return out
+}
+
+// Known returns a function that reports whether an entry was held when Known was called.
+func (h *Set) Known() func(s string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ids := h.ledger.Stale(math.MaxInt64)
+	return func(s string) bool {
+		id, err := redisio.ParseID(s)
+		_, known := slices.BinarySearchFunc(ids, id, redisio.ID.Compare)
+		return known && err == nil
+	}
 }
 
 // All returns all held IDs, sorted.
