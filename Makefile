@@ -6,7 +6,10 @@ RACE ?=
 
 # Compiling takes most of a first run. With GOGC=200 compiler and linker need a seventh less CPU time, and a seventh
 # more memory (1.2 GB for the largest package, of four at once). The tests run with Go's default.
-export GOFLAGS := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
+plain := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
+
+# With RACE=1 everything has the race detector, also what the examples and the faults run, so that all is compiled once.
+export GOFLAGS := $(plain) $(if $(RACE),-race)
 
 .PHONY: help setup test lint fuzz examples bench bench-quick compat contracts faults faults-long check
 
@@ -19,7 +22,7 @@ setup: ## install what the tests need (redis-server, Node.js, npm, Chromium, Pro
 # Most tests wait, so four packages run at once, and up to six parallel tests of each. With the race detector they
 # compute much more, so two and four. `make lint` vets.
 test: setup ## run all tests in random order; RACE=1: with the race detector, as CI does
-	$(GO) test $(if $(RACE),-race) -vet=off -p $(if $(RACE),2,4) -parallel $(if $(RACE),4,6) -shuffle=on -timeout 15m ./...
+	$(GO) test -vet=off -p $(if $(RACE),2,4) -parallel $(if $(RACE),4,6) -shuffle=on -timeout 15m ./...
 
 lint: ## gofmt, go mod tidy, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
@@ -27,7 +30,7 @@ lint: ## gofmt, go mod tidy, vet, staticcheck
 	@sed 's,/go.mod , ,' go.sum | LC_ALL=C sort -sc -k1,1 -k2,2V && [ -z "$$(sort go.sum | uniq -d)" ] || \
 		{ echo "go.sum is unsorted or has a line twice: rm go.sum && $(GO) mod tidy"; exit 1; }
 	$(GO) vet ./...
-	$(GO) tool -modfile=.ci/tools.mod staticcheck ./...
+	$$(GOFLAGS="$(plain)" $(GO) tool -n -modfile=.ci/tools.mod staticcheck) ./...
 
 fuzz: ## fuzz each target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
@@ -55,5 +58,5 @@ compat: setup ## check the guarantees on all available servers, and write bench/
 		$(GO) test -count=1 -timeout 8m -run '^TestContract$$' ./redisio/contract
 	@cat bench/COMPATIBILITY.md
 
-check: RACE = 1
-check: lint test fuzz examples faults ## run everything that CI runs
+check: ## run everything that CI runs, one after the other
+	$(MAKE) RACE=1 lint test fuzz examples faults
