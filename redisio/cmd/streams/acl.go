@@ -12,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/durable"
 	"github.com/streamerson/streamerson-go/gateways/jobs"
+	"github.com/streamerson/streamerson-go/gateways/scatter"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
@@ -46,10 +47,13 @@ var aclCommand = command{
 		"                   -service, and programs that start replies -client.\n" +
 		"  -jobs QUEUES     submits, follows, cancels and works on jobs of the default priorities. For other ones\n" +
 		"                   print Config.Access of gateways/jobs.\n\n" +
-		"-store grants the rights to append to event stores, to load aggregates, and to compute and read views.\n\n" +
-		"-service, -client, -hub, -durable, -jobs, -store, -read, -tail, -range, -write, -ticks, -dedupe, -limit,\n" +
-		"-inspect, -top and -repair accept several names, separated by commas; the other flags apply to all of\n" +
-		"them. Readers warn of a server that evicts streams if they may use INFO, which this command does not grant.",
+		"-store grants the rights to append to event stores, to load aggregates, and to compute and read views.\n" +
+		"-scatter divides messages into parts and gathers the results, and -work works on the parts\n" +
+		"(gateways/scatter).\n\n" +
+		"-service, -client, -hub, -durable, -jobs, -store, -scatter, -work, -read, -tail, -range, -write, -ticks,\n" +
+		"-dedupe, -limit, -inspect, -top and -repair accept several names, separated by commas; the other flags\n" +
+		"apply to all of them. Readers warn of a server that evicts streams if they may use INFO, which this\n" +
+		"command does not grant.",
 	examples: []string{
 		"acl -user billing -read orders -group billing -write invoices | redis-cli",
 		"acl -user shipping -read orders -group shipping -dead orders:lost -cluster",
@@ -62,6 +66,7 @@ var aclCommand = command{
 		"acl -user thumbs -jobs thumbnails",
 		"acl -user geo -read places -group geo -limit limits:geocoder",
 		"acl -user bank -store bank",
+		"acl -user render -work tiles",
 		"acl -user oncall -inspect 'orders*' -repair 'orders*'",
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
@@ -86,6 +91,8 @@ var (
 		{"durable", "`TOPICS` of the durable replies that the program starts, writes, follows or stops"},
 		{"jobs", "`QUEUES` whose jobs the program submits, follows, cancels or works on"},
 		{"store", "event `STORES` (eventstore.Config.Name) and their views that the program uses"},
+		{"scatter", "`NAMES` of scatters whose parts the program sends and gathers"},
+		{"work", "`NAMES` of scatters on whose parts the program works"},
 		{"read", "`STREAMS` to read as a member of -group"},
 		{"group", "`NAME` of the consumer group of -read"},
 		{"dead", "`STREAM` for dead letters of -read and -service (default the stream's name plus :dead)"},
@@ -138,8 +145,8 @@ func (a aclFlags) print(c *call) error {
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
-			"no rights: give -service, -client, -hub, -durable, -jobs, -store, -read, -tail, -range, -write, " +
-				"-ticks, -dedupe, -limit, -inspect, -top or -repair",
+			"no rights: give -service, -client, -hub, -durable, -jobs, -store, -scatter, -work, -read, -tail, -range, " +
+				"-write, -ticks, -dedupe, -limit, -inspect, -top or -repair",
 		)
 	}
 	if a.on("cluster") {
@@ -213,6 +220,11 @@ func (a aclFlags) access() (all redisio.Access, err error) {
 		all = all.And(cfg.Access(), views.Config{Space: name}.Access(),
 			redisio.Access{Commands: []string{"xinfo|stream", "xread"}}) // projections follow the logs
 	}
+	scattered, err := a.scatters()
+	if err != nil {
+		return all, err
+	}
+	all = all.And(scattered)
 	if a.text("inspect") != "" || a.text("repair") != "" {
 		all = all.And(admin.AccessToInspect(a.names("inspect")...))
 	}
@@ -221,6 +233,24 @@ func (a aclFlags) access() (all redisio.Access, err error) {
 	}
 	if a.text("repair") != "" {
 		all = all.And(admin.AccessToRepair(a.names("repair")...))
+	}
+	return all, nil
+}
+
+// scatters returns the rights of both ends of scatters.
+func (a aclFlags) scatters() (all redisio.Access, err error) {
+	for _, end := range []string{"scatter", "work"} {
+		for _, name := range a.names(end) {
+			cfg := scatter.Config[string, string]{Name: name}
+			if err := cfg.Validate(); err != nil {
+				return all, usageError(err.Error())
+			}
+			if end == "work" {
+				all = all.And(cfg.AccessWork())
+			} else {
+				all = all.And(cfg.AccessOut())
+			}
+		}
 	}
 	return all, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/gateways/scatter"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/ratelimit"
 	"github.com/streamerson/streamerson-go/redisio/reader"
@@ -129,6 +130,19 @@ func TestACLOfAnOperator(t *testing.T) {
 	s.url = s.setUser(t, "repairs", "acl -repair KEY* -inspect KEY*")
 	for _, line := range append(change, "reap KEY g", "trim KEY -before 1h -yes") {
 		s.want(t, line, exitFine)
+	}
+}
+
+// The rights of both ends of a scatter are those of the package.
+func TestACLOfAScatter(t *testing.T) {
+	s := newStand(t)
+	cfg := scatter.Config[int, int]{Name: "tiles"}
+	for flag, want := range map[string]redisio.Access{"scatter": cfg.AccessOut(), "work": cfg.AccessWork()} {
+		_, out, _ := s.do(t, "acl -user a -"+flag+" tiles")
+		if rules := strings.Join(want.Rules(), " "); !strings.HasSuffix(strings.TrimSpace(out), " on "+rules) {
+			t.Errorf("-%s: %s, want %s", flag, out, rules)
+		}
+		s.want(t, "acl -user a -"+flag+" a}{b", exitUsage)
 	}
 }
 
