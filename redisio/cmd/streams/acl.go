@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"flag"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/redisio/dedupe"
 	"github.com/streamerson/streamerson-go/redisio/eventstore"
+	"github.com/streamerson/streamerson-go/redisio/gather"
 	"github.com/streamerson/streamerson-go/redisio/ratelimit"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/schedule"
@@ -119,6 +121,7 @@ var (
 		{"replicas", "-write waits for replicas (Durability.Replicas)"},
 		{"fsync", "-write waits for the disk (Durability.Fsync; Redis 7.2)"},
 		{"later", "-write schedules entries for later"},
+		{"end", "-write marks the end of its streams (gather.End), and -read ends there (Producers)"},
 		{"cluster", "the server is a Redis Cluster"},
 	}
 )
@@ -220,11 +223,11 @@ func (a aclFlags) access() (all redisio.Access, err error) {
 		all = all.And(cfg.Access(), views.Config{Space: name}.Access(),
 			redisio.Access{Commands: []string{"xinfo|stream", "xread"}}) // projections follow the logs
 	}
-	scattered, err := a.scatters()
+	gathers, err := a.gathers()
 	if err != nil {
 		return all, err
 	}
-	all = all.And(scattered)
+	all = all.And(gathers)
 	if a.text("inspect") != "" || a.text("repair") != "" {
 		all = all.And(admin.AccessToInspect(a.names("inspect")...))
 	}
@@ -237,8 +240,13 @@ func (a aclFlags) access() (all redisio.Access, err error) {
 	return all, nil
 }
 
-// scatters returns the rights of both ends of scatters.
-func (a aclFlags) scatters() (all redisio.Access, err error) {
+// gathers returns the rights of both ends of scatters, and to the ends of streams.
+func (a aclFlags) gathers() (all redisio.Access, err error) {
+	if a.on("end") {
+		for _, key := range slices.Concat(a.names("read"), a.names("write")) {
+			all = all.And(gather.EndConfig{Key: key}.Access())
+		}
+	}
 	for _, end := range []string{"scatter", "work"} {
 		for _, name := range a.names(end) {
 			cfg := scatter.Config[string, string]{Name: name}

@@ -133,9 +133,15 @@ func TestACLOfAnOperator(t *testing.T) {
 	}
 }
 
-// The rights of both ends of a scatter are those of the package.
+// The rights of both ends of a scatter are those of the package, as are those to the end of a stream.
 func TestACLOfAScatter(t *testing.T) {
 	s := newStand(t)
+	_, out, _ := s.do(t, "acl -user a -write x -end")
+	for _, right := range []string{"~x", "~{x}:end", "+hset", "+hvals", "+eval"} {
+		if !strings.Contains(out, " "+right+" ") {
+			t.Errorf("no %s in %s", right, out)
+		}
+	}
 	cfg := scatter.Config[int, int]{Name: "tiles"}
 	for flag, want := range map[string]redisio.Access{"scatter": cfg.AccessOut(), "work": cfg.AccessWork()} {
 		_, out, _ := s.do(t, "acl -user a -"+flag+" tiles")
