@@ -67,7 +67,8 @@ func routes(ask func(context.Context, string, Question) error, replies *durable.
 	})
 	mux.Handle("/answers/{id}", replies.Handler(durable.HTTPConfig{}))
 	mux.Handle("/streams/{id...}", replies.Protocol(durable.HTTPConfig{})) // for clients of Durable Streams
-	mux.Handle("/", cli.Page(page))                                        // not GET /, which conflicts with the patterns above
+	// GET / would conflict with the patterns above.
+	mux.Handle("/", cli.Page(page))
 	return cli.Secure(http.NewCrossOriginProtection().Handler(mux))
 }
 

@@ -390,7 +390,8 @@ func TestMistakes(t *testing.T) {
 		t.Error("no error of a method")
 	}
 	s := newStand(t, durable.Config{}, words)
-	if err := durable.New(s.RDB, s.Topic, durable.Config{Limits: durable.Limits{MaxPart: 5 << 20}}).Validate(); err == nil {
+	large := durable.New(s.RDB, s.Topic, durable.Config{Limits: durable.Limits{MaxPart: 5 << 20}})
+	if err := large.Validate(); err == nil {
 		t.Error("a part may be larger than a reply")
 	}
 	// A plain call of a durable handler is refused.

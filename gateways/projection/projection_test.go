@@ -187,7 +187,8 @@ func TestApplyFails(t *testing.T) {
 // No policy and no verdict but Skip leaves an event out.
 func TestEachEventIsApplied(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
-	for name, fails := range map[string]error{"dropped": errors.New("bad"), "rejected": flow.Reject(errors.New("bad"))} {
+	bad := errors.New("bad")
+	for name, fails := range map[string]error{"dropped": bad, "rejected": flow.Reject(bad)} {
 		s := newStore(t, rdb, 1)
 		tries := 0
 		p := newProjection(t, rdb, s, func(c *Config[paid]) {

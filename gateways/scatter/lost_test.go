@@ -41,7 +41,11 @@ func TestFailoverLosesWrites(t *testing.T) {
 			m := newMortal(t)
 			run(t, s.origin(m.Client))
 			s.add(t, order{"a", 3})
-			redistest.Soon(t, "the parts are sent", func() bool { return s.rdb.XLen(t.Context(), s.parts()).Val() == 3 })
+			redistest.Soon(
+				t,
+				"the parts are sent",
+				func() bool { return s.rdb.XLen(t.Context(), s.parts()).Val() == 3 },
+			)
 			keys := s.rdb.Keys(t.Context(), "{"+s.cfg.Name+"}:gather:*").Val()
 			if len(keys) != 1 {
 				t.Fatal(keys)

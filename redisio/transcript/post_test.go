@@ -53,7 +53,8 @@ func TestPost(t *testing.T) {
 func TestProducers(t *testing.T) {
 	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, transcript.Config{})
-		if _, _, err := s.Create(t.Context(), "a", transcript.Spec{Kind: transcript.Log, ContentType: "t"}); err != nil {
+		spec := transcript.Spec{Kind: transcript.Log, ContentType: "t"}
+		if _, _, err := s.Create(t.Context(), "a", spec); err != nil {
 			t.Fatal(err)
 		}
 		post := func(producer string, num int64, want transcript.Verdict) {

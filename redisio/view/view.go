@@ -78,8 +78,8 @@ func (c Config) Access() redisio.Access {
 	keys := redisio.KeyPattern("{"+c.Space+":") + "*"
 	return redisio.Access{
 		Commands: []string{"del", "eval", "exists", "hdel", "hget", "hgetall", "hincrby", "hmget", "hset", "ltrim",
-			"pexpire", "ping", "rpush", "sadd", "srandmember", "srem", "time", "type", "unlink", "xlen", "xrange", "xrevrange",
-			"zadd", "zrem"},
+			"pexpire", "ping", "rpush", "sadd", "srandmember", "srem", "time", "type", "unlink", "xlen", "xrange",
+			"xrevrange", "zadd", "zrem"},
 		Writes: []string{keys},
 	}.And()
 }

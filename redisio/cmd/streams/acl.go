@@ -148,8 +148,8 @@ func (a aclFlags) print(c *call) error {
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
-			"no rights: give -service, -client, -hub, -durable, -jobs, -store, -scatter, -work, -read, -tail, -range, " +
-				"-write, -ticks, -dedupe, -limit, -inspect, -top or -repair",
+			"no rights: give -service, -client, -hub, -durable, -jobs, -store, -scatter, -work, -read, -tail, " +
+				"-range, -write, -ticks, -dedupe, -limit, -inspect, -top or -repair",
 		)
 	}
 	if a.on("cluster") {
