@@ -15,8 +15,9 @@ import (
 // ints is the stream of the cases for operators.
 type ints = flow.Source[int]
 
-// operator is the work of a case that measures one operator. build makes it; rest ends outputs that
-// are not compared. byHand is the body of a plain loop for the same work; nil passes each value on.
+// operator is the work of a case that measures one operator. Its build makes the operator, and rest
+// ends outputs that are not compared. Its byHand is the body of a plain loop for the same work. If
+// it is nil, the loop passes each value on.
 type operator struct {
 	name, about string
 	build       func(in ints, rest func(flow.Part)) ints

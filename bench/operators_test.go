@@ -4,8 +4,7 @@ import (
 	"testing"
 )
 
-// opAllocs are the allocations per message of those operators whose result needs some, with their
-// reason.
+// opAllocs has the allocations per message that an operator needs for its result, with the reason.
 var opAllocs = map[string]float64{
 	"op-zip":            0.2, // a join of each pair, made for several at once
 	"op-debounce":       1.1, // each value that waits

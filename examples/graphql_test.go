@@ -202,7 +202,8 @@ func TestGraphqlBatchesCalls(t *testing.T) {
 	interrupted(t, p)
 }
 
-// A subscription whose server is killed goes on at another one, from its cursor, and misses nothing.
+// When its server is killed, a subscription goes on at another one, from its cursor, and misses
+// nothing.
 func TestGraphqlResumesElsewhere(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
@@ -260,7 +261,7 @@ func TestGraphqlResumesElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.ID == "old" { // the first is a gap: nobody knows what was after 1-1
+		if m.ID == "old" { // the first is a gap: the entries after 1-1 are unknown
 			if !strings.Contains(string(m.Payload), `"gap":{`) {
 				t.Errorf("behind the end: %s", m.Payload)
 			}

@@ -57,8 +57,8 @@ func makeThumbs(t *testing.T, url string, seed, jams int) {
 	}
 }
 
-// A worker is killed while it works, and nobody notices: all jobs are done, those that failed after a
-// retry.
+// A worker is killed while it works, and users notice nothing: all jobs are done. Those that failed
+// are done after a retry.
 func TestJobsKilledWorker(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}

@@ -91,12 +91,12 @@ var nodeInstalled = sync.OnceValues(func() (string, error) {
 // test's end if it still runs.
 type foreigner struct {
 	cmd   *exec.Cmd
-	lines chan string // of its standard output; nil if nobody reads that
+	lines chan string // of its standard output; nil if the test does not read it
 	done  chan struct{}
 }
 
-// runs starts a command. Without reads, its standard output is a pipe that nobody reads, so that
-// the process stops in the middle of its work when it prints more than a pipe holds.
+// runForeign starts a command. Without reads, its standard output is a pipe without a reader. The
+// process then blocks in the middle of its work when it prints more than a pipe holds.
 func runForeign(t *testing.T, reads bool, env []string, stdin string, command ...string) *foreigner {
 	t.Helper()
 	f := &foreigner{cmd: exec.Command(command[0], command[1:]...), done: make(chan struct{})}

@@ -161,7 +161,7 @@ func TestNotifyInABrowser(t *testing.T) {
 
 // Providers fail and lose replies, and one of two processes is killed in the middle. Each
 // notification reaches each channel that its user wants, and no other, and the provider delivers it
-// once. What can never be delivered is a dead letter.
+// once. A notification that can never be delivered becomes a dead letter.
 func TestNotifyDelivers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -15,12 +15,12 @@ import (
 // than the life of its stage, which waits for it.
 
 // Around has wrap make the calls of the stage's function. It is for policies that decide whether and
-// when a call is made, such as circuit breakers: see package operators/failsafe. wrap is called
-// instead of the function, once for each try of a message, or of a sink's chunk. It makes the call by
-// calling its argument, with its own ctx or one derived from it, and returns the error of the last
-// call or one of its own. An error is a fault of the message as always, and what the call has emitted
-// is taken back. wrap may call several times, one after the other and on its own goroutine. It may
-// wait until ctx is done; Sleep passes on what is buffered.
+// when a call is made, such as circuit breakers: see package operators/failsafe. The stage calls
+// wrap instead of the function, once for each try of a message, or of a sink's chunk. The function
+// wrap makes the call by calling its argument, with its own ctx or one derived from it. It returns
+// the error of the last call or one of its own. An error is a fault of the message as always, and
+// the output of the call is taken back. A wrap may call several times, one after the other and on
+// its own goroutine. It may wait until ctx is done; Sleep passes on what is buffered.
 //
 // Timeout limits each call and not wrap. With several such options the first is the outermost. The
 // option applies to sinks, and to stages with one input and one output that hold no messages.
@@ -30,7 +30,7 @@ func Around(wrap func(ctx context.Context, call func(context.Context) error) err
 
 // Race is Around for a wrap that may have several calls running at once, such as a hedge. The result
 // of the first call that succeeds counts. The wrap cancels the contexts of the others, and does not wait for
-// them; the stage does so when it ends. What the others emit is dropped. Their contexts do not
+// them; the stage does so when it ends. The output of the others is dropped. Their contexts do not
 // belong to the message any more, so Hold fails and Sleep only waits. The option applies to stages
 // and sinks that are Stateless, see Traits.
 func Race(wrap func(ctx context.Context, call func(context.Context) error) error) StageOption {
@@ -156,7 +156,7 @@ func (a *tries[R]) end() {
 	a.mu.Unlock()
 }
 
-// begin counts a call, and returns its number. It returns zero if the call comes too late.
+// begin registers a call, and returns its number. It returns zero if the call comes too late.
 func (a *tries[R]) begin() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -220,14 +220,14 @@ func (a *tries[R]) one(ctx context.Context) (r R, err error) {
 	return r, err
 }
 
-// outside returns ctx for a call that runs beside the lane: with the stage's name and graph, but
-// without its lane, its message and its holds.
+// outside returns ctx for a call that runs outside the lane. It has the stage's name and graph, but
+// not its lane, its message and its holds.
 func (s *stageBase) outside(ctx context.Context) context.Context {
 	la := &lane{run: s.la.run, ctx: s.la.ctx}
 	return &stageContext{ctx, &stageBase{la: la, st: s.st, holding: holding{over: true}}}
 }
 
-// beside reports whether the lane only stands for calls that run beside a lane.
+// beside reports whether the lane only stands for calls that run outside a lane.
 func (la *lane) beside() bool { return la.token == nil }
 
 // wrapSteps makes a batchStage call its function as its options say.

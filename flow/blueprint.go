@@ -269,8 +269,8 @@ type Traits struct {
 	// those of control messages. See Tracer.
 	Untraced bool
 	// Stateless means that the function of a stage with one input and one output, or a sink's Write,
-	// keeps nothing between its calls and may be called several times at once with the same message.
-	// See Race.
+	// keeps nothing between its calls. It may be called several times at once with the same
+	// message. See Race.
 	Stateless bool
 
 	invalid []BuildError

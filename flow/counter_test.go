@@ -34,7 +34,7 @@ func (c *counting) Write(context.Context, []flow.Message[int]) error { c.calls.A
 
 func (c *counting) Counts(add func(string, uint64)) { add("calls", c.calls.Load()) }
 
-// panicking is a Writer whose Counts panics after its first count.
+// panicking is a Writer with a method Counts that panics after its first count.
 type panicking struct{ counting }
 
 func (p *panicking) Counts(add func(string, uint64)) {
@@ -42,7 +42,7 @@ func (p *panicking) Counts(add func(string, uint64)) {
 	panic("no more")
 }
 
-// A stage's counts are those of all its lives and workers.
+// The counts of a stage include all its lives and workers.
 func TestCountsOfAStage(t *testing.T) {
 	lives := 0
 	from := flow.NewSource("from", func() flow.Reader[int] {

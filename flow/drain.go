@@ -234,9 +234,9 @@ func (r *Running) sweep() {
 // errRefused is the verdict on messages that a finished stage refuses.
 var errRefused error = errors.New("flow: the stage is finished")
 
-// Finish declares that the stage that called its handler with ctx wants no more messages. Sources
-// whose messages reach only finished stages stop reading, as in a drain, and then the stage's input
-// ends. Other sources continue, because other stages need them.
+// Finish declares that the stage that called its handler with ctx wants no more messages. A source
+// stops reading, as in a drain, when its messages reach only finished stages. Then the stage's
+// input ends. Other sources continue, because other stages need them.
 //
 // Finish returns the verdict with which the handler refuses the messages that still arrive. It is
 // not a fault. If the source of a refused message has stopped reading and can deliver again, the

@@ -1,17 +1,17 @@
 package flow
 
-// Idea of turns: a stage that reads its inputs one after the other would let the sources of the later
-// inputs read until their credits are used up, and these entries would wait with their leases. So a
-// source does not read before some stage wants its messages. A stage says so when it first picks the
-// input that they come from.
+// Idea of turns: a stage may read its inputs one after the other. Without turns, the sources of the
+// later inputs would read until their credits are used up. These entries would wait with their
+// leases. So a source does not read before some stage wants its messages. A stage says so when it
+// first picks the input that they come from.
 
 // InTurn has the sources of a stage with several inputs begin to read when the stage first picks
-// their input: see Picker. Until then they are open and read nothing. A source whose messages also
-// reach another stage, or an input that was picked, begins to read as always. It is for operators
-// made with Gather or Pair whose handler is a Picker.
+// their input: see Picker. Until then they are open and read nothing. A source begins to read as
+// always if its messages also reach another stage, or an input that was picked. The option is for
+// operators made with Gather or Pair if their handler is a Picker.
 func InTurn() StageOption { return stageOption(func(c *stageConfig) { c.inTurn = true }) }
 
-// awaitTurns keeps the sources from reading whose messages reach only inputs that were not picked. It
+// awaitTurns keeps a source from reading if its messages reach only inputs that were not picked. It
 // is called before the graph runs.
 func (r *Running) awaitTurns() {
 	for _, s := range r.sources {

@@ -135,7 +135,8 @@ func (e *edge[T]) lend(from *lane, chunk []Message[T]) bool {
 	return true
 }
 
-// borrow takes the token of an idle lane that was quick. It reports false if there is none.
+// borrow takes the token of an idle lane that was quick. It reports false if the lane is busy, slow
+// or aborted.
 func (la *lane) borrow() bool {
 	select {
 	case <-la.token:

@@ -29,7 +29,7 @@ func borrowed() bool {
 	}
 }
 
-// lone is a source whose entries come one at a time, and that other processes share.
+// lone is a source that other processes share. Its entries come one at a time.
 func lone(n int) *script {
 	src := newScript(n, Traits{GivesBack: true})
 	src.perRead, src.every = 1, time.Millisecond
@@ -72,7 +72,7 @@ func TestSourceHandlesLoneEntriesItself(t *testing.T) {
 func TestSourceLeavesToTheLane(t *testing.T) {
 	for name, c := range map[string]struct {
 		with func(*script)
-		slow int // the value whose handling is slow; -1: all
+		slow int // the value that takes long to handle; -1: all
 		want []int
 	}{
 		"slow handlers":       {slow: -1, with: func(s *script) { s.every = 5 * time.Millisecond }},
@@ -154,7 +154,7 @@ func TestAlarmsOfALentLane(t *testing.T) {
 	})
 }
 
-// restless is a handler whose alarm panics once, after the third message.
+// restless is a handler with an alarm that panics once, after the third message.
 type restless struct {
 	seen           int
 	lent, panicked *bool
@@ -178,7 +178,7 @@ func (h *restless) Next() time.Time {
 
 func (h *restless) Ring(context.Context, Emit[int]) error { return nil }
 
-// A panic restarts the lane, not the source on whose goroutine it happened.
+// A panic restarts the lane, and not the source, although it happened on the source's goroutine.
 func TestPanicOfALentLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out, lent, panicked := lone(12), &bag[int]{}, false, false

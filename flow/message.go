@@ -195,8 +195,9 @@ func (l lease) firstRoot() *session {
 	return nil
 }
 
-// Origins returns the names of all sources whose messages can reach the stage that called its
-// handler with ctx. It returns nil outside a running graph.
+// Origins returns the names of all sources that can send messages to the stage, also through other
+// stages. ctx must be the context of the stage's handler. Origins returns nil outside a running
+// graph.
 func Origins(ctx context.Context) []string {
 	s := stageOf(ctx)
 	if s == nil {

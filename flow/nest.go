@@ -15,10 +15,11 @@ import (
 // work.
 
 // Nest makes a stage that runs a sub-pipeline for each key: messages of a key pass through stages
-// with a state of their own, in order. sub is called once, with the messages of a key as its source,
-// and returns the output. All messages run on one goroutine, so keys cannot block each other, but
-// while a message waits for a retry or in Sleep, all wait. Stages of the sub-pipeline must have one input and one
-// output and no workers, which Validate checks; an Async of theirs is ignored.
+// with a state of their own, in order. Nest calls sub once, with the messages of a key as its
+// source, and sub returns the output. All messages run on one goroutine, so keys cannot block each
+// other. But while a message waits for a retry or in Sleep, all wait. Stages of the sub-pipeline
+// must have one input and one output and no workers, which Validate checks; an Async of theirs is
+// ignored.
 //
 // A key's sub-pipeline ends when it had no message for idle, and when more than most keys are in use:
 // then the key that was used least recently ends. At its end it passes on what it holds, as at the

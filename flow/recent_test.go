@@ -88,7 +88,7 @@ func TestRecentRestartsAndFailure(t *testing.T) {
 	})
 }
 
-// faulty is an error whose text cannot be made.
+// faulty is an error with a method Error that panics.
 type faulty struct{}
 
 func (faulty) Error() string { panic("no text") }

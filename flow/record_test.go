@@ -93,7 +93,7 @@ func TestRecordOfJoins(t *testing.T) {
 	}
 }
 
-// The usual entry takes 40 bytes beside its message, and adding it allocates nothing.
+// The usual entry takes 40 bytes in addition to its message, and adding it allocates nothing.
 func TestRecordIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(record{}); size != 40 {
 		t.Errorf("a record takes %d bytes", size)

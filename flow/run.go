@@ -219,7 +219,7 @@ func WithObserver(ctx context.Context, o Observer) context.Context {
 	return context.WithValue(ctx, observerKey{}, &observers{o, outer})
 }
 
-// observed tells the observers of a context that a graph has started.
+// observed informs the observers of a context that a graph has started.
 func observed(ctx context.Context, r *Running) {
 	o, _ := ctx.Value(observerKey{}).(*observers)
 	for ; o != nil; o = o.outer {

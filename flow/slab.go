@@ -7,7 +7,7 @@ import (
 )
 
 // record is the metadata of an entry as the slab stores it: what most entries have, in 40 bytes. A
-// Meta is made from it when somebody asks. An entry that has more than this has a whole Meta, too.
+// Meta is made from it on demand. An entry that has more than this has a whole Meta, too.
 type record struct {
 	id      string
 	ms      int64 // Time in milliseconds since 1970; 0: none

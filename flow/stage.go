@@ -133,8 +133,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 }
 
 // Backoff is Sleep before a message is tried again, for wraps (see Around) and handlers that wait for a
-// service to recover. It returns early, without an error, when the graph begins to drain. The time
-// counts as Retrying in snapshots, and not as Busy.
+// service to recover. It returns early, without an error, when the graph begins to drain. Snapshots
+// report the time as Retrying, and not as Busy.
 func Backoff(ctx context.Context, d time.Duration) error {
 	s := stageOf(ctx)
 	if s == nil || s.la.beside() {

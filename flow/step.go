@@ -2,10 +2,10 @@ package flow
 
 import "context"
 
-// Idea of batches: a stage whose handler makes at most one message of each calls it in a tight loop,
-// and passes the results on together. So hand-overs, the guard against panics and the counters cost
-// once per batch. When a message fails, the results before it go on, the fault policy decides, and
-// the loop continues with the same message or with the next.
+// Idea of batches: if a handler makes at most one message of each, its stage calls it in a tight
+// loop, and passes the results on together. So hand-overs, the guard against panics and the
+// counters cost once per batch. When a message fails, the results before it go on, the fault policy
+// decides, and the loop continues with the same message or with the next.
 
 // batchStage runs a function on each message of a batch.
 type batchStage[T, U any] struct {
@@ -13,8 +13,8 @@ type batchStage[T, U any] struct {
 	next    func([]Message[U])
 	results []Message[U] // not passed on yet
 
-	// some handles messages until one fails, adds to results, and counts them in handled. leased
-	// means that it takes each before it calls the handler.
+	// some handles messages until one fails. It adds to results, and keeps their number in handled.
+	// If leased is true, it takes each message before it calls the handler.
 	some    func(batch []Message[T], leased bool) error
 	handled int
 }

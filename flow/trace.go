@@ -113,8 +113,9 @@ func ContextOf[T any](ctx context.Context, m Message[T]) context.Context {
 	return ctx
 }
 
-// NoteError records an error on the span of the message that a handler works on: an error that the
-// handler answers, for example, so that the message is done. ctx is the handler's context.
+// NoteError records an error on the span of the message that a handler works on. Use it for an
+// error that the handler answers, for example, so that the message is done. ctx is the handler's
+// context.
 func NoteError(ctx context.Context, err error) {
 	if s := stageOf(ctx); s != nil && s.traced.span != nil {
 		s.traced.span.Error(err)
@@ -134,16 +135,16 @@ func BeginWrite[T any](ctx context.Context, m Message[T], stream string, varies 
 	return s.la.run.tracer.Begin(ContextOf(ctx, m), w)
 }
 
-// Idea of spans: the span of an entry lies beside its lease, so whoever has a message finds its
-// span: the stages for the context of their calls, the fault policy, and the sinks. Without a
-// tracer there is none, which is checked once per chunk or batch. Spans end without any lock held,
-// because a tracer may export them at once.
+// Idea of spans: the span of an entry lies next to its lease, so all code that has a message finds
+// its span. The stages need it for the context of their calls, and so do the fault policy and the
+// sinks. Without a tracer there are no spans, which is checked once per chunk or batch. Spans end
+// without any lock held, because a tracer may export them at once.
 
 // traced is the part of a stage about spans. The zero value is for a stage that is not traced.
 type traced struct {
 	on    bool   // its messages may have spans
 	calls bool   // each call gets a span
-	span  Span   // of the message being handled; nil if it has none
+	span  Span   // of the message being handled; nil if it has no span
 	links []Span // of the messages of the chunk being written; nil if it is one message
 }
 

@@ -27,17 +27,17 @@ type Watcher struct {
 // entries are not settled, and their credits are not free. At the end of a run ended has AckTimeout
 // left; then its context is done. If it returns an error after that, the entries of these messages go
 // back to their source: whatever was recorded of them, they are delivered again. A Permanent error
-// does the same at once, and stops the graph. The slice is valid until ended returns.
+// has this effect at once, and also stops the graph. The slice is valid until ended returns.
 func NewWatcher(ended func(ctx context.Context, ends []End) error) *Watcher { return &Watcher{ended} }
 
 // Watched is a watched message. Its methods may be called by any goroutine, also after the end.
 type Watched struct{ lease lease }
 
-// Watch returns the message with a watch on its end, which also tells the progress of the work and
-// can cancel it: see Watched. When everything derived from it from here on
-// is done, and before its entry is settled as a result, w receives the end with the tag. Other
-// messages of the entry, such as on another branch, do not count. ctx must be the handler's
-// context. Outside a running graph w receives nothing.
+// Watch returns the message with a watch on its end. The Watched reports the progress of the work
+// and can cancel it. When everything derived from the message from here on is done, and before its
+// entry is settled as a result, w receives the end with the tag. Other messages of the entry, such
+// as on another branch, do not count. ctx must be the handler's context. Outside a running graph w
+// receives nothing.
 func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Message[T], Watched) {
 	st := stageOf(ctx)
 	if st == nil {

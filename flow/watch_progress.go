@@ -8,15 +8,15 @@ import (
 // Progress is how far the work on a watched message is.
 type Progress struct {
 	// Leaves is how many messages have been made of it so far, and Settled how many of them are
-	// done. A stage that emits five messages for one adds four leaves. A message that is held, or is
-	// joined with others, counts as one that is not done. Both are exact unless another stage
-	// watches messages of it as well (Dedupe does): these count as one.
+	// done. A stage that emits five messages for one adds four leaves. A message that is held, or
+	// is joined with others, is not done yet. Both are exact unless another stage watches messages
+	// of it as well (Dedupe does): these count as one.
 	Leaves, Settled int
-	// Stages are the names of the stages whose handlers or Writers work on messages of it now, or
-	// wait to retry one. They are sorted.
+	// Stages are the names of the stages that work on messages of it now, in a handler or a Writer,
+	// or wait to retry one. They are sorted.
 	Stages []string
-	// Fault is the last fault of a message of it, also if a retry has succeeded since; nil if there
-	// was none.
+	// Fault is the last fault of a message of it, also if a retry has succeeded since. It is nil if
+	// no message had a fault.
 	Fault *Fault
 	// Retry is when the stage of Fault tries again in place. It is zero if the fault was not left to
 	// a retry, and may have passed.
@@ -64,8 +64,8 @@ func (w Watched) Cancel(cause error) {
 	ls.interrupt()
 }
 
-// cancelled returns the cause if the lease, or a lease that it stands for, belongs to a message whose
-// watch was cancelled.
+// cancelled returns the cause if the watch of a message was cancelled, and the lease, or a lease
+// that it stands for, belongs to that message.
 func (l lease) cancelled() error {
 	if l.none() {
 		return nil

@@ -17,10 +17,9 @@ import (
 // A batch has the metadata of its first message, and that of all its messages as Meta.Members.
 // When a batch fails, all its entries fail. A sink that returns a flow.WriteError with one error
 // (or nil) per value settles each value by itself. Values with nil are acked, rejected values
-// become dead letters, and the rest is written again under the fault policy. flow.Bisect adapts
-// a function that fails as a whole, so that it returns such an error. With an age limit Batch
-// runs on its own goroutine (flow.Async), so that a slow stage before it does not delay its
-// timer.
+// become dead letters, and the rest is written again under the fault policy. For a function that
+// fails as a whole use flow.Bisect: it returns such an error. With an age limit Batch runs on its
+// own goroutine (flow.Async), so that a slow stage before it does not delay its timer.
 //
 //	in   --1--2--3--4--------5--|
 //	out  --------(123)--(4)-----(5)|  n = 3, 4 is as old as within

@@ -16,7 +16,7 @@ var ErrOverflow = errors.New("operators: the buffer is full")
 // chunk waiting, which is one message unless flow.ChunkSize is set, and the one that it works on.
 //
 // When n messages wait, over decides. Block makes the stream before the buffer wait. DropOldest and
-// DropNewest drop a message: its entry is done, and counts as dropped. With Fail the new message
+// DropNewest drop a message: its entry is done and counted as dropped. With Fail the new message
 // fails with ErrOverflow, and the fault policy decides on it. A retry in place finds the buffer as
 // full as before, so choose a policy such as flow.DeadLetter, NackAfter or Stop.
 //

@@ -37,9 +37,9 @@ func (c *concat[T]) Pick(open []bool) []int {
 }
 
 // Interleave takes messages from its inputs in turn. It takes segment messages from an input, then as
-// many from the next. It waits for the input whose turn it is, so the result does not depend on
-// time. An input that has ended is left out. Do not Interleave outputs of one source, unless it
-// feeds them evenly: an input without messages blocks the others.
+// many from the next. It waits for the next input in turn, so the result does not depend on time.
+// An input that has ended is left out. Do not Interleave outputs of one source, unless it feeds
+// them evenly: an input without messages blocks the others.
 //
 //	a    --1--2--3--4--|
 //	b    --a--b--|

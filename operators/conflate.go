@@ -9,9 +9,9 @@ import (
 
 // Conflate combines values while its output is busy. So the stage behind it always gets a
 // summary of all that has arrived, such as the last position of a vehicle, a sum, or a set of
-// changed keys. seed makes the summary of one value. add adds a value to a summary. A summary
-// stands for at most most values; then the stream waits. While the stage behind it keeps up,
-// each value is a summary by itself.
+// changed keys. Its function seed makes the summary of one value, and add adds a value to a
+// summary. A summary stands for at most most values; then the stream waits. While the stage behind
+// it keeps up, each value is a summary by itself.
 //
 // An error or panic of seed or add is a fault of its message. The summary stays as it was, as far
 // as add has not changed what it points to.
@@ -85,9 +85,9 @@ func (c *conflate[T, S]) End(ctx context.Context, emit flow.RouteEmit[S]) error 
 
 // Extrapolate invents values while its output waits. It passes all real values on. While the
 // stage behind it waits for more, it adds others, such as frames between two positions or the
-// last price again. next returns the n-th value after last, with n from 1. It returns false to
-// invent no more until the next real value. A panic of next ends the inventions for this value
-// and is logged.
+// last price again. The function next returns the n-th value after last, with n from 1. It returns
+// false to invent no more until the next real value. A panic of next ends the inventions for this
+// value and is logged.
 //
 // Invented values belong to no entry and have no metadata. They are made as fast as the stage behind
 // takes them, up to one ahead. So limit the rate behind it, with Throttle for example.
@@ -96,7 +96,7 @@ func (c *conflate[T, S]) End(ctx context.Context, emit flow.RouteEmit[S]) error 
 //	out  --1--2--3--4--5--|
 //
 // Order: kept; invented values follow their real value. Acks: carried by the output; invented values have none.
-// Holds: the last value, whose entry it does not keep. Ends: when in ends.
+// Holds: the last value, without its entry. Ends: when in ends.
 func Extrapolate[T any](
 	in flow.Source[T], next func(last T, n int) (v T, ok bool), opts ...flow.StageOption,
 ) flow.Source[T] {

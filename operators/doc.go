@@ -14,9 +14,9 @@
 //
 // # Which operator do I need
 //
-// Order compares the order of the output with that of the input. Acks tells when an entry of the
-// source is acknowledged. Carried by an output means when that output is acknowledged, or at once if
-// there is none.
+// Order compares the order of the output with that of the input. Acks says when an entry of the
+// source is acknowledged. "Carried by an output" means that the entry is acknowledged when that
+// output is, or at once without an output.
 //
 // Change values:
 //

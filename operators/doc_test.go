@@ -178,8 +178,8 @@ func checkNames(t *testing.T, text string, docs map[string]string) {
 	}
 }
 
-// taskTable returns the table of the operators by task. What an operator does is the first sentence
-// of its documentation, and order and acks are the first clauses of its facts.
+// taskTable returns the table of the operators by task. The first sentence of an operator's
+// documentation is what it does, and the first clauses of its facts are its order and acks.
 func taskTable(t *testing.T, docs map[string]string) string {
 	t.Helper()
 	var b strings.Builder

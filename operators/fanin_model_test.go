@@ -16,8 +16,8 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// FuzzFanIns compares the fan-ins whose result does not depend on time with naive loops, on inputs
-// that a seed or the fuzzer's bytes choose, in chunks of random size and with random delays.
+// FuzzFanIns compares the fan-ins that do not depend on time with naive loops. A seed or the
+// fuzzer's bytes choose the inputs. The chunks have random sizes and random delays.
 func FuzzFanIns(f *testing.F) {
 	for seed := range uint64(60) {
 		f.Add(seed, []byte{byte(seed), byte(seed * 7)})

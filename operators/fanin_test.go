@@ -254,7 +254,7 @@ func TestLatest(t *testing.T) {
 	})
 }
 
-// The entries of an input whose turn has not come would wait with their leases.
+// Without InTurn, the entries of a later input would wait for its turn with their leases.
 func TestInTurn(t *testing.T) {
 	virtual(t, "a later input of Concat reads nothing before its turn", func(t *testing.T) {
 		a, b, got := lively(t, func(a, b ints) ints { return operators.Concat(a, b) })

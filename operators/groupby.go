@@ -6,11 +6,11 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// GroupBy runs a sub-pipeline of its own for each key. sub is called once, when the blueprint is
-// built, with the messages of a key as its source; each key gets its own state of the stages. They
-// must have one input, one output and no workers, which Validate checks. The keys share one
-// goroutine (see flow.Nest), so the stage cannot deadlock. But while a message waits, for a retry or
-// in a Throttle, all keys wait. To spread keys over goroutines use ByKey.
+// GroupBy runs a sub-pipeline of its own for each key. It calls sub once, when the blueprint is
+// built, with the messages of a key as its source. Each key gets its own state of the stages. The
+// stages must have one input, one output and no workers, which Validate checks. The keys share one
+// goroutine (see flow.Nest), so the stage cannot deadlock. But while a message waits for a retry,
+// or in a Throttle, all keys wait. To spread keys over goroutines use ByKey.
 //
 // A key's sub-pipeline ends when the key had no message for idle. It also ends when it was used
 // least recently and another key would be one more than most. At its end it passes on what it holds,

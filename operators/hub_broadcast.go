@@ -21,7 +21,7 @@ import (
 //
 // With any other policy an entry is acknowledged when it is in the hub, and no subscriber slows the
 // others. DropOldest and DropNewest drop messages for the slow one, Fail ends its subscription with
-// ErrTooSlow. Without a subscriber, messages are dropped. Stats counts the dropped messages.
+// ErrTooSlow. Without a subscriber, messages are dropped. Stats reports their number.
 type BroadcastHub[T any] struct {
 	hub[T]
 	lag  int

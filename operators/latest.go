@@ -8,12 +8,13 @@ import (
 )
 
 // WithLatest combines each message with the latest of a side. The side may carry settings, prices or
-// the current state of something. in does not read before the side has its first value, however long
-// that takes: a Watchdog for NoFirst on the side limits it. If in has been read anyway, because another
-// stage reads the same source or this stage was restarted, its messages wait for a value of the side,
-// as many as its edge and its credits admit, and then in stops reading. When the side ends without a
-// value, they go back to their source, or are dropped if it cannot deliver them again or still reads for
-// another stage. If f returns an error or panics, the fault policy decides on the message of in.
+// the current state of something. No message of in is read before the side has its first value,
+// however long that takes. A Watchdog for NoFirst on the side limits the wait. But in is read
+// anyway if another stage reads the same source or this stage was restarted. Its messages then wait
+// for a value of the side, as many as its edge and its credits admit, and after that in stops
+// reading. When the side ends without a value, these messages go back to their source, or are
+// dropped if it cannot deliver them again or still reads for another stage. If f returns an error
+// or panics, the fault policy decides on the message of in.
 //
 //	in    --1-----2--3-----4--|
 //	side  -----a--------b-----|
@@ -58,7 +59,7 @@ func (w *withLatest[A, B, C]) Pick([]bool) []int {
 // has a new value, as soon as both have one. An output descends from the newer of its two messages,
 // and only that one gets its outcome. If f returns an error or panics, the fault policy decides on
 // the newer message, and its value is nevertheless the latest. After a restart of the stage both
-// sides begin anew.
+// sides begin again without a value.
 //
 //	a    --1--------2--------|
 //	b    -----a--b-----c-----|

@@ -13,9 +13,9 @@ import (
 // same order. Each result has the metadata of its own message and settles only that message.
 //
 // A *flow.WriteError of f has one error, or nil, per value: only the values with an error fail.
-// The fault policy decides on each, and a retry calls f with that value alone. Any other error,
-// or a panic, is one of the whole batch: a retry calls f with all values. flow.BisectResults
-// adapts an f that fails as a whole, so that it finds the values at fault. f must not change the
+// The fault policy decides on each, and a retry calls f with that value alone. Any other error, or
+// a panic, is one of the whole batch: a retry calls f with all values. For an f that fails as a
+// whole use flow.BisectResults: it finds the values at fault. The function f must not change the
 // slice.
 //
 //	in   --(1x3)--------(45)--|

@@ -95,7 +95,7 @@ func MergeWeighted[T any](
 // weighted reads its inputs in rounds.
 type weighted[T any] struct {
 	weights []int
-	turn    int // the input whose turn it is
+	turn    int // the input that is next
 	left    int // messages left in its turn
 	order   []int
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Gap is what MergeSequence does about a number that is missing.
+// Gap is the reaction of MergeSequence to a missing number.
 type Gap uint8
 
 const (
@@ -94,7 +94,7 @@ func (s *sequence[T]) Handle(ctx context.Context, _ int, m flow.Message[T], emit
 	return nil
 }
 
-// release passes on the messages whose turn it is.
+// release passes on the messages that are next.
 func (s *sequence[T]) release(emit flow.Emit[T]) {
 	passed := 0
 	for ; passed < len(s.early); passed++ {

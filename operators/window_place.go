@@ -8,8 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/operators/window"
 )
 
-// place adds a value to its windows. It reports false if there is none that takes it. An error
-// leaves everything as it was.
+// place adds a value to its windows. It reports false if no window takes it. An error leaves
+// everything as it was.
 func (h *windows[T, K, A, R]) place(m flow.Message[T], key K, ts int64) (bool, error) {
 	switch h.cfg.Windows.Kind {
 	case window.Sessions:
@@ -136,8 +136,8 @@ func (h *windows[T, K, A, R]) fits(s slot[K]) bool {
 	return all > 0 && h.due.Len()+more <= h.cfg.MaxWindows
 }
 
-// placeInSession adds a value to the session around it. If there is none, it makes one; if there are
-// several, it joins them.
+// placeInSession adds a value to the session around it. If the value is in no session, it makes
+// one. If the value is in several, it joins them.
 func (h *windows[T, K, A, R]) placeInSession(m flow.Message[T], key K, ts int64) (bool, error) {
 	start, end := ts, ts+int64(h.cfg.Windows.Gap)
 	all := h.sessions[key]

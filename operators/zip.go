@@ -9,7 +9,7 @@ import (
 // Zip pairs the n-th message of a with the n-th of b. The pair joins the two: both get its outcome,
 // unless Unzip takes it apart. When one input ends, the other stops reading. A message that has no
 // partner then goes back to its source, or is dropped if the source cannot deliver it again. A
-// message that is given back later is paired anew after its redelivery.
+// message that is given back later is paired again after its redelivery.
 //
 //	a    --1--2-----3--4--|
 //	b    --a-----b--c--|

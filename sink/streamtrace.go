@@ -34,7 +34,7 @@ func (s *streamWriter[T]) inject(at int) {
 	}
 }
 
-// endSpans ends the spans of a chunk whose outcome is known.
+// endSpans ends the spans of a chunk after its outcome is known.
 func (s *streamWriter[T]) endSpans() {
 	for i, span := range s.spans {
 		var err error

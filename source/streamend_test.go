@@ -17,8 +17,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Two readers end when all producers have marked the end and everything is settled, although entries
-// fail and one reader starts anew in the middle.
+// Two readers end when all producers have marked the end and everything is settled, although
+// entries fail and one reader restarts in the middle.
 func TestStreamEnds(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	key := redistest.Key(t)

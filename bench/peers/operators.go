@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/bench"
 )
 
-// peer is an operator of other frameworks; nil where a framework has none.
+// peer is an operator of other frameworks. A field is nil if its framework has no such operator.
 type peer struct {
 	goStreams func(streams.Source) streams.Flow
 	rill      func(tries) tries

@@ -127,7 +127,7 @@ func (a *api) operation() *operation {
 	return o
 }
 
-// loader returns a loader whose batches are calls of a service.
+// loader returns a loader that loads each batch with one call of a service.
 func loader[K comparable, V any](
 	o *operation, call func(context.Context, many) (map[string]V, error), key func(K) (id string, first int),
 ) *dataloadgen.Loader[K, V] {

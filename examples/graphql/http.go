@@ -62,7 +62,7 @@ func (a *api) post(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	o := a.operation()
 	resp := a.schema.Exec(o.in(ctx), q.Query, q.OperationName, q.Variables)
-	resp.Extensions = map[string]any{"calls": o.calls.Load()} // of services, for this operation
+	resp.Extensions = map[string]any{"calls": o.calls.Load()} // calls of services in this operation
 	typ, status := "application/json", http.StatusOK
 	if strings.Contains(r.Header.Get("Accept"), "application/graphql-response+json") {
 		if typ = "application/graphql-response+json"; resp.Data == nil {

@@ -13,11 +13,11 @@
 //	go run ./examples/graphql -role web -addr localhost:3008
 //
 // The library is github.com/graph-gophers/graphql-go. It takes the schema as text and plain methods
-// as resolvers, checks one against the other at the start, runs subscriptions from a channel, and
-// limits depth, selections and length. gqlgen, the usual choice for large schemas, would add
-// thousands of generated lines to this example. The loaders are github.com/vikstrous/dataloadgen.
-// GraphiQL loads scripts and styles that a strict Content-Security-Policy forbids, so the page is a
-// small one of our own, which works offline.
+// as resolvers, and checks one against the other at the start. It runs subscriptions from a
+// channel, and limits depth, selections and length. gqlgen, the usual choice for large schemas,
+// would add thousands of generated lines to this example. The loaders are
+// github.com/vikstrous/dataloadgen. GraphiQL loads scripts and styles that a strict
+// Content-Security-Policy forbids, so the page is a small one of our own, which works offline.
 package main
 
 import (

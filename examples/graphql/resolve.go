@@ -96,7 +96,7 @@ func (b *book) Reviews(ctx context.Context, args first) ([]*review, error) {
 		return nil, failure(err)
 	}
 	found, err := b.op.reviews.Load(ctx, reviewsOf{b.Book.ID, int(args.First)})
-	if err != nil && !errors.Is(err, errMissing) { // a book without reviews is none in the answer
+	if err != nil && !errors.Is(err, errMissing) { // the service omits books without reviews
 		return nil, err
 	}
 	list := make([]*review, min(len(found), int(args.First)))

@@ -67,7 +67,7 @@ func (a *api) open(w http.ResponseWriter, r *http.Request) {
 }
 
 // transfer makes a transfer. With If-Match, which has the version of the account that pays, a
-// conflict is answered with 409. Without it, the bank decides again.
+// conflict is answered with 409. Without it, the bank repeats the decision after a conflict.
 func (a *api) transfer(w http.ResponseWriter, r *http.Request) {
 	var t transfer
 	err := decode(w, r, &t)

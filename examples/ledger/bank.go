@@ -123,8 +123,8 @@ var (
 	errInvalid   = errors.New("invalid transfer")
 )
 
-// transfer moves money between two accounts, in one append to both. If the caller expects no version,
-// it decides again after a conflict.
+// transfer moves money between two accounts, in one append to both. If the caller expects no
+// version, it repeats the decision after a conflict.
 func (b *bank) transfer(ctx context.Context, t transfer) (r eventstore.Result, err error) {
 	switch {
 	case t.From == t.To:

@@ -66,7 +66,7 @@ func (p *Provider) Accept(ctx context.Context, d Delivery) error {
 	return nil
 }
 
-// refuse counts a refusal and returns its error.
+// refuse increments the counter of a refusal and returns its error.
 func (p *Provider) refuse(ctx context.Context, counter string, why error) error {
 	return errors.Join(why, p.rdb.HIncrBy(ctx, key("provider:"+p.name), counter, 1).Err())
 }

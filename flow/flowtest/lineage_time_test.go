@@ -56,8 +56,8 @@ func (g *tree) timed(in flow.Source[item], ord order) piece {
 	}), n, n, ord}
 }
 
-// lossy makes a piece of an operator that does not pass on all values. A mark behind it tells the model
-// which it has passed on; the others have ended.
+// lossy makes a piece of an operator that does not pass on all values. A mark behind it shows the
+// model which values it has passed on. The others have ended.
 func (g *tree) lossy(what string, out flow.Source[item], ord order, ended *node) piece {
 	n := g.plain(what)
 	m := g.mark(out, ord, nil, 0)

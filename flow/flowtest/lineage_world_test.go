@@ -86,7 +86,7 @@ type world struct {
 	problems  []string
 	disrupted []string // why entries may come back unfinished
 	stopping  bool     // a policy has stopped the graph
-	groups    bool     // the tree has batches of batches, whose values share an outcome
+	groups    bool     // the tree has batches of batches: their values share an outcome
 	overflows bool     // the tree has a buffer that drops values; the model does not know the groups of these
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // complete checks that the outputs are made of exactly the given inputs, in the promised order, and
-// that all of these are acked. before is the number of outputs to skip, for each output.
+// that all of these are acked. The checks skip the first before[i] values of output i.
 func (s *operatorSuite[U]) complete(t *testing.T, r *rig[U], in []int, before []int) {
 	t.Helper()
 	outs := r.out()

@@ -7,8 +7,8 @@
 //	priced := operators.Map(orders, price, flow.Workers(16), failsafe.With(breaker, limit))
 //	posted := sink.Func(post, failsafe.With(breaker), failsafe.Hedge(hedgepolicy.NewWithDelay[any](time.Second)))
 //
-// A policy that several stages share counts the calls of all. So one breaker can guard one service,
-// and one bulkhead limits the calls of several stages together.
+// A policy that several stages share counts each of their calls. So one breaker can guard one
+// service, and one bulkhead limits the calls of several stages together.
 //
 // A message that a policy refuses waits in its stage, and the messages behind it wait too: the stream
 // pauses, in order, within the credits of its sources. A wait is no fault: it uses up no retries of
@@ -69,13 +69,13 @@ func WithPatience[R any](d time.Duration, policies ...failsafe.ResultAgnosticPol
 
 // Hedge makes a second call, and more if the policy says so, while the first has not returned after
 // the policy's delay. The first result counts, and the contexts of the other calls are cancelled.
-// f must return soon then; the stage waits for it when it ends. What the others emit is dropped, and
-// the message is settled once.
+// f must return soon then; the stage waits for it when it ends. The output of the others is
+// dropped, and the message is settled once.
 //
-// The function runs several times at once for one message, so Hedge applies only to stages whose
-// function makes a value: Map, MapMessage, Filter, FilterMap, FlatMap, Tap, Try, MapBatch, and the sinks
-// Func, Messages and Batches. Validate refuses it elsewhere, see flow.Race. Of Hedge and With, the
-// option that comes first is the outer one.
+// The function runs several times at once for one message. So Hedge applies only to stages with a
+// function that makes a value: Map, MapMessage, Filter, FilterMap, FlatMap, Tap, Try, MapBatch, and
+// the sinks Func, Messages and Batches. Validate refuses it elsewhere, see flow.Race. Of Hedge and
+// With, the option that comes first is the outer one.
 func Hedge[R any](policy failsafe.Policy[R]) flow.StageOption {
 	if policy == nil {
 		return nilPolicy("Hedge", 0)

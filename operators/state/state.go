@@ -28,7 +28,7 @@ func (r Record[S]) Empty() bool { return !r.Has && r.Wake.IsZero() }
 
 // Store keeps the records of the keys of one stage. *Memory is one.
 type Store[K comparable, S any] interface {
-	// Load returns the record of a key; an empty one if the store has none.
+	// Load returns the record of a key, or an empty record if the store does not have the key.
 	Load(ctx context.Context, key K) (Record[S], error)
 	// Save replaces the record of a key. An empty record removes the key.
 	Save(ctx context.Context, key K, r Record[S]) error
@@ -68,7 +68,7 @@ func (c *Cell[K, S]) Delete() { c.record, c.changed = Record[S]{}, true }
 // removes it.
 func (c *Cell[K, S]) WakeAt(at time.Time) { c.record.Wake, c.changed = at, true }
 
-// Wake returns when the key's timer is due; zero if it has none.
+// Wake returns when the key's timer is due. It returns zero if the key has no timer.
 func (c *Cell[K, S]) Wake() time.Time { return c.record.Wake }
 
 // Record returns the record with the changes so far, and whether there are any.

@@ -26,10 +26,9 @@ type Tally[E comparable] map[E]Counted
 type Counted struct{ N, Error int }
 
 // TopK finds the k most frequent values, the most frequent first; equals are sorted by value. It
-// counts at most counters different values, so its memory is bounded. The counts are exact for
-// fewer different values. Otherwise they are too high by at most the number of values divided by
-// counters.
-// Fewer counters than k are taken as k. It ignores NaN.
+// keeps at most counters different values, so its memory is bounded. The counts are exact for fewer
+// different values. Otherwise they are too high by at most the number of values divided by
+// counters. Fewer counters than k are taken as k. It ignores NaN.
 func TopK[T any, E cmp.Ordered](k, counters int, of func(T) E) Aggregate[T, Tally[E], []Ranked[E]] {
 	counters = max(counters, k, 1)
 	return Aggregate[T, Tally[E], []Ranked[E]]{

@@ -1,4 +1,4 @@
-// Package due has a priority queue whose items know their place in it.
+// Package due has a priority queue of items that know their place in it.
 package due
 
 import "container/heap"

@@ -61,7 +61,7 @@ func Quantiles[T any](of func(T) float64, quantiles ...float64) window.Aggregate
 	}
 }
 
-// newDigest returns a digest whose random choices are the same each time.
+// newDigest returns a digest with the same random choices each time.
 func newDigest() *tdigest.TDigest {
 	d, err := tdigest.New(tdigest.RandomNumberGenerator(random{rand.New(rand.NewPCG(1, 2))}))
 	if err != nil {
