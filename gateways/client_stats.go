@@ -30,7 +30,8 @@ func (o CallOutcome) String() string {
 	return [...]string{"answered", "failed", "timed_out", "overloaded", "unavailable", "cancelled", "invalid"}[o]
 }
 
-// callBounds are the upper bounds of the buckets of latencies, except the last, which has none.
+// callBounds are the upper bounds of the latency buckets. The last bucket has no bound, so it is
+// not listed.
 var callBounds = [...]time.Duration{
 	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond,
 	5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
@@ -64,7 +65,7 @@ type clientCounters struct{ calls, streams, sends outcomeCounters }
 
 type outcomeCounters [callOutcomes]latencyCounter
 
-// since counts a call that began at start and has ended with an error or nil.
+// since records the outcome of a call that began at start and has ended with an error or nil.
 func (c *outcomeCounters) since(ctx context.Context, start time.Time, err *error) {
 	c[outcomeOf(ctx, *err)].add(time.Since(start))
 }

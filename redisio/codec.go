@@ -35,9 +35,9 @@ func DefaultCodec[T any]() Codec[T] {
 
 // JSON encodes and decodes as encoding/json does. Unknown fields are ignored.
 //
-// Decoding uses go-json-experiment, which will be the encoding/json of Go 1.27, with the semantics
-// of today's: it takes a third of the time. encoding/json decodes again what is refused,
-// has the last word and makes the error.
+// Decoding uses go-json-experiment, which will be the encoding/json of Go 1.27. It keeps the
+// semantics of today's encoding/json, and takes a third of the time. If it refuses a value,
+// encoding/json decodes the value again, and returns the result or the error.
 func JSON[T any]() Codec[T] {
 	of := reflect.TypeFor[T]()
 	if c, ok := jsonCodecs.Load(of); ok {

@@ -1,5 +1,5 @@
-// Package durable keeps streamed replies in Redis, so that they outlive their callers. A process that
-// knows the ID of a reply follows it from the beginning or from a cursor, and so does a browser.
+// Package durable keeps streamed replies in Redis, so that they outlive their callers. Processes
+// and browsers that know the ID of a reply follow it from the beginning or from a cursor.
 //
 //	replies := durable.New(rdb, "answers", durable.Config{})
 //	durable.Handle(svc, replies, "ask", func(ctx context.Context, q Question, w *durable.Writer[string]) error {

@@ -181,7 +181,7 @@ func TestFailed(t *testing.T) {
 	redistest.Soon(t, "all requests are settled", func() bool { return s.Pending(t) == 0 })
 }
 
-// A later attempt continues, or starts again and tells the followers.
+// A later attempt continues, or starts again and sends a reset to the followers.
 func TestAttempts(t *testing.T) {
 	t.Parallel()
 	s := newStand(
@@ -269,7 +269,7 @@ func TestExpires(t *testing.T) {
 	})
 }
 
-// A reply whose stream Redis has evicted goes on, and its followers are told what they miss.
+// A reply goes on after Redis has evicted its stream, and its followers are told what they miss.
 func TestEvicted(t *testing.T) {
 	t.Parallel()
 	more := make(chan struct{})

@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/durable"
 )
 
-// A service whose replies outlive their callers.
+// The replies of this service outlive their callers.
 func ExampleHandle() {
 	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	defer rdb.Close()

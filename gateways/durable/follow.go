@@ -18,7 +18,7 @@ import (
 
 // Item is a value of a reply, or a reset.
 type Item[T any] struct {
-	Cursor string // follow from here to receive what comes after this item
+	Cursor string // follow from here to receive the items after this one
 	Value  T
 	Reset  bool // all values before are void, and Value is not set
 }

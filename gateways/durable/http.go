@@ -49,8 +49,8 @@ type HTTPConfig struct {
 	// LongPoll is how long a long-poll of the protocol waits, and SSE how long its event streams last
 	// until clients reconnect. Default to 20 s and 60 s.
 	LongPoll, SSE time.Duration
-	// Origins are the origins, such as https://app.example.com, whose pages may use the handler, or
-	// "*" for all. Defaults to none: only the server's own origin.
+	// Origins are the web origins that may use the handler, such as https://app.example.com, or "*"
+	// for all. Defaults to none: only the server's own origin.
 	Origins []string
 }
 
@@ -133,10 +133,10 @@ func problemOf(err error) problem.Error {
 //
 //	mux.Handle("/answers/{id}", replies.Handler(durable.HTTPConfig{}))
 //
-// GET sends the reply as server-sent events. Each value is an event of type "message" whose ID is
-// its cursor. A client that reconnects with the header Last-Event-ID, or with the query "cursor",
-// receives what comes after it. Text and JSON are sent as they are, other values in base64. Further
-// types of events:
+// GET sends the reply as server-sent events. Each value is an event of type "message", with its
+// cursor as the ID. A client that reconnects with the header Last-Event-ID, or with the query
+// "cursor", receives the events after it. Text and JSON are sent as they are, other values in
+// base64. Further types of events:
 //
 //	event: reset   all values before are void
 //	event: gap     values were deleted before the client has read them

@@ -46,10 +46,11 @@ const (
 // again from the beginning.
 //
 // If Authorize is set and permits it, clients also create (PUT), append to and close (POST), and
-// delete (DELETE) streams of their own in the same topic. Idempotent producers and Stream-Seq, whose
-// scope is the stream, are supported. A stream of a client lives for the Stream-TTL that it asks
-// for, else for Config.TTL after the last write or read, at most a year. Config.MaxLen and MaxBytes
-// bound it as they bound replies. A write to a reply is answered with 405. Its DELETE stops it, too.
+// delete (DELETE) streams of their own in the same topic. Idempotent producers and Stream-Seq are
+// supported. The scope of Stream-Seq is the stream. A stream of a client lives for the Stream-TTL
+// that it asks for, else for Config.TTL after the last write or read, at most a year. Config.MaxLen
+// and MaxBytes bound it as they bound replies. A write to a reply is answered with 405. Its DELETE
+// stops it, too.
 //
 // Forks and subscriptions of the protocol are answered with 501.
 func (r *Replies) Protocol(cfg HTTPConfig) http.Handler {
@@ -173,8 +174,8 @@ func isNumber(s string) bool {
 // isJSONType reports whether a stream of a content type has messages.
 func isJSONType(contentType string) bool { return wire.IsJSON(contentType) }
 
-// The cursor of live reads is the number of the current interval, so that a cache between a client
-// and the server does not repeat an old answer for ever.
+// The cursor of live reads is the number of the current interval. So a cache between a client and
+// the server does not repeat an old answer forever.
 const (
 	cursorEpoch    = 1728432000 // 9 October 2024, in Unix seconds
 	cursorInterval = 20

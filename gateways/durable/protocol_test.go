@@ -121,8 +121,8 @@ func TestProtocolClientWrites(t *testing.T) {
 	}
 }
 
-// What is special to replies: they cannot be written, and old offsets of trimmed or void values are
-// gone.
+// Replies differ from other streams: clients cannot write them, and old offsets of trimmed or void
+// values are gone.
 func TestProtocolReplies(t *testing.T) {
 	t.Parallel()
 	more := make(chan struct{})

@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/transcript"
 )
 
-// Limits bound each reply. A reply whose attempts are over fails with gateways.CodeInterrupted.
+// Limits bound each reply. A reply without attempts left fails with gateways.CodeInterrupted.
 type Limits = transcript.Limits
 
 // Config configures Replies. The zero value is the default.
@@ -220,7 +220,7 @@ func (r *Replies) Close(ctx context.Context) error {
 	}
 }
 
-// enter counts a client of a handler, and leave discounts it.
+// enter adds a client of a handler to the count, and leave removes it.
 func (r *Replies) enter() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

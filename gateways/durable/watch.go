@@ -138,7 +138,7 @@ func (r *Replies) renew(ctx context.Context, _ time.Time) error {
 	return group.Wait()
 }
 
-// check cancels a writer whose reply is no longer its own. Otherwise it renews the reply's life.
+// check cancels a writer that no longer owns its reply. Otherwise it renews the reply's life.
 func (r *Replies) check(ctx context.Context, a attempt) {
 	ctx, cancel := context.WithTimeout(ctx, renewEvery)
 	defer cancel()

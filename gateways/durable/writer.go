@@ -53,7 +53,7 @@ func (w *Writer[T]) Resume() int {
 	return int(w.claim.Values)
 }
 
-// Last returns the last value of earlier attempts. ok is false if there is none.
+// Last returns the last value of earlier attempts. ok is false if there is no such value.
 func (w *Writer[T]) Last() (v T, ok bool, err error) {
 	if w.claim.Last == nil {
 		return v, false, nil
@@ -100,12 +100,13 @@ func (w *Writer[T]) append(ctx context.Context, ops ...transcript.Op) error {
 	return err
 }
 
-// Handle registers a handler of a service whose reply is durable. Start the reply with [Start].
+// Handle registers a handler of a service, and makes its replies durable. Start the reply with
+// [Start].
 //
-// When f returns nil, the reply is done; when f returns an error, the reply has failed with the
+// When f returns nil, the reply is done. When f returns an error, the reply has failed with the
 // *gateways.RemoteError that it wraps, or else with gateways.CodeInternal. flow.RetryAfter leaves
-// the reply open and calls f again later, as another attempt. If the process dies or drains, another
-// process makes the next attempt. ServiceConfig.Timeout does not apply.
+// the reply open and calls f again later, as another attempt. If the process dies or drains,
+// another process makes the next attempt. ServiceConfig.Timeout does not apply.
 func Handle[Q, T any](
 	svc *gateways.Service,
 	r *Replies,
@@ -206,7 +207,7 @@ func (w *Writer[T]) conclude(ctx context.Context, err error) error {
 	return w.end(ctx, err)
 }
 
-// handOver is how soon another process continues a reply whose process drains.
+// handOver is the delay after which another process continues the reply of a draining one.
 const handOver = 50 * time.Millisecond
 
 // end ends the reply with the result of its handler.
@@ -236,7 +237,7 @@ func isCause(err error) bool {
 
 const mostReason = 4 << 10 // bytes of the message of a failed reply
 
-// failure returns the end of a reply whose handler has failed. Followers are told as little of
+// failure returns the end of a reply after its handler has failed. Followers are told as little of
 // other errors as callers of a service.
 func failure(err error) transcript.End {
 	end := transcript.End{State: Failed}

@@ -32,7 +32,7 @@ func feed(t testing.TB, rdb redis.UniversalClient, topic string, cfg events.Feed
 	return f
 }
 
-// named returns a client whose connections have a name of their own.
+// named returns a client that gives its connections a unique name.
 func named(t testing.TB, s *rig.Stand) (rdb *redis.Client, connections func() (reading, all int)) {
 	o := *s.RDB.Options()
 	o.ClientName = rand.Text()
@@ -62,7 +62,7 @@ func add(t testing.TB, s *rig.Stand, typ, key, data string) string {
 	return id
 }
 
-// patient returns a context that ends a loop of a test that waits for ever.
+// patient returns a context with a timeout, so that no loop of a test waits forever.
 func patient(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	t.Cleanup(cancel)

@@ -20,8 +20,8 @@ type Event[T any] struct {
 	Cursor string
 	Type   string
 	Key    string // see gateways.Keyed
-	// ID is the same for all copies of an event. A copy is rare: the publisher repeats a write whose
-	// outcome is unknown.
+	// ID is the same for all copies of an event. Copies are rare: the publisher repeats a write
+	// only if its outcome is unknown.
 	ID   string
 	Time time.Time // when Redis stored the event, by the clock of Redis
 	// Headers and Value are shared by the loops of a feed: do not modify what they refer to.
@@ -50,7 +50,7 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("events: %s missing after %s, up to %s: read the current state again", n, e.From, e.To)
 }
 
-// CursorError ends a loop whose cursor is not one.
+// CursorError ends a loop that was given an invalid cursor.
 type CursorError struct{ Cursor string }
 
 func (e *CursorError) Error() string {

@@ -26,7 +26,7 @@ type record struct {
 	body                      []byte
 
 	once    sync.Once
-	decoded any // a decoded[T], for the loop that came first
+	decoded any // a decoded[T] for the first loop
 }
 
 // decoded is the value of an event as a T. It tells whether another loop has the same T: an

@@ -7,7 +7,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Loops with several types share a record. What one gets does not depend on the others.
+// Loops with several types share a record. The values that one loop gets do not depend on the
+// others.
 func TestLoopsOfSeveralTypes(t *testing.T) {
 	r, _, err := newRecord(&redisio.Entry{ID: "1-1", Fields: redisio.Fields{{Name: "data", Value: []byte(`{"A":1}`)}}})
 	if err != nil {

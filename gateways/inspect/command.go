@@ -155,7 +155,7 @@ func (s *shared) take(ctx context.Context) (all []command, err error) {
 	return all, err
 }
 
-// answer tells the asking process what became of a command.
+// answer sends the outcome of a command to the process that asked for it.
 func (s *shared) answer(ctx context.Context, c *command, text string, ok bool) error {
 	packed, err := json.Marshal(answer{s.own, text, ok})
 	if err != nil {

@@ -236,8 +236,8 @@ func (v *graphView) lanes() {
 	v.shareMerges()
 }
 
-// shareMerges completes the links into a merge. They share one buffer, which a snapshot counts at one
-// of them.
+// shareMerges completes the links into a merge. They share one buffer, and a snapshot counts it at
+// one of them.
 func (v *graphView) shareMerges() {
 	for i := range v.Links {
 		l := &v.Links[i]

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// guard decides about actions, and logs them.
+// guard allows or refuses actions, and logs them.
 type guard struct {
 	cfg    *Config
 	log    *slog.Logger // not thinned: each action is in it
@@ -21,7 +21,7 @@ var (
 	errNoPayloads = errors.New("values are hidden: the page shows them with Config.ShowPayloads")
 )
 
-// decide returns who asks, or why the action is not allowed.
+// decide returns the user who asks. The error is the reason if the action is not allowed.
 func (g *guard) decide(r *http.Request, a *Action) (who string, err error) {
 	switch {
 	case a.Do == ActView && !g.cfg.ShowPayloads:

@@ -22,7 +22,8 @@ const (
 	manyStages    = 30
 )
 
-// reportOf is the report of a process with many graphs, whose sources have read that many entries.
+// reportOf returns the report of a process with many graphs. Each source has read that many
+// entries.
 func reportOf(process int, read uint64, at time.Time) *Report {
 	r := &Report{
 		App: "shop", Process: fmt.Sprintf("p%02d", process), Host: "host", PID: 1, Started: at.Add(-time.Hour), At: at,

@@ -23,9 +23,9 @@
 //
 // # Progress
 //
-// A graph that makes several messages of a task has progress without any code: the state tells how
-// many of them are done (Progress.Settled of Progress.Leaves), which stages work on them, and the
-// last failure with the time of its retry. [Task.Progress] reports more.
+// A graph that makes several messages of a task has progress without any code. The state has the
+// number of messages that are done (Progress.Settled of Progress.Leaves) and the stages that work
+// on them. It also has the last failure with the time of its retry. [Task.Progress] reports more.
 //
 // # What is promised
 //
@@ -40,9 +40,9 @@
 // # Priorities
 //
 // Each priority has a weight. While all have jobs, a round takes as many jobs of each as its weight,
-// highest first: with the weights 16, 4 and 1, a job with the lowest priority is next after at most
-// 20 others. A worker has at most Config.Running jobs at a time, and takes no job before it can begin
-// it, apart from one or few of each priority that it has read ahead.
+// highest first. With the weights 16, 4 and 1, a job with the lowest priority is next after at most
+// 20 others. A worker has at most Config.Running jobs at a time, and takes no job before it can
+// begin it, apart from one or few of each priority that it has read ahead.
 //
 // # Scheduled and recurring jobs
 //

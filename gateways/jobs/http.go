@@ -28,8 +28,8 @@ type HTTPConfig[T any] struct {
 	Submit func(r *http.Request, v T) ([]SubmitOption, error)
 	// Authorize decides whether a request may see or cancel a job. A *gateways.RemoteError is answered
 	// with its code; any other error with 404, so that it tells nothing of the job. Defaults to nil:
-	// everyone who knows an ID may. IDs cannot be guessed, apart from those that callers choose. The
-	// answer has the error of the last failure.
+	// every caller that knows an ID may. IDs cannot be guessed, apart from those that callers
+	// choose. The answer has the error of the last failure.
 	Authorize func(r *http.Request, j Job) error
 	// List lets GET without an ID list the newest jobs, and follow all of them as events, without their
 	// results: those that Authorize admits. Defaults to false.
@@ -231,7 +231,7 @@ func (h *handler[T, R]) get(w http.ResponseWriter, r *http.Request, id string) e
 	return reply(w, http.StatusOK, j)
 }
 
-// next waits for the state after j, and returns j if there is none in time.
+// next waits for the state after j, and returns j if no newer state comes in time.
 func (h *handler[T, R]) next(r *http.Request, j Job, wait time.Duration) (Job, error) {
 	if !h.enter() {
 		return j, busy

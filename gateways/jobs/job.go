@@ -50,7 +50,7 @@ var (
 	ErrExpired = jobstate.ErrExpired
 	// ErrFull reports a queue with too many waiting jobs.
 	ErrFull = jobstate.ErrFull
-	// ErrCancelled is the cause of the context of a handler whose job was cancelled.
+	// ErrCancelled is the cause of a handler's context after its job was cancelled.
 	ErrCancelled = errors.New("jobs: the job was cancelled")
 	// ErrPriority reports a priority that the queue does not have.
 	ErrPriority = errors.New("jobs: no such priority")
@@ -79,7 +79,7 @@ func (e *FailedError) Is(target error) bool {
 }
 
 // Get returns the state of a job, with its result if it is done. The error is ErrUnknown or
-// ErrExpired if there is none.
+// ErrExpired if there is no such job.
 func (q *queue) Get(ctx context.Context, id string) (Job, error) {
 	if q.err != nil {
 		return Job{}, q.err

@@ -72,7 +72,7 @@ func (q *queue) attend(l *relay.Listener[Job]) (*relay.Listener[Job], error) {
 	return l, nil
 }
 
-// hear cancels the work on jobs whose cancel is noticed.
+// hear reads the notices, and cancels the work on jobs that were cancelled.
 func (q *queue) hear(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		select {

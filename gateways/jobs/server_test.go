@@ -73,7 +73,7 @@ func TestCluster(t *testing.T) {
 	useAll(t, redistest.StartCluster(t, 0).Client(t))
 }
 
-// A queue that nobody works on has a depth too.
+// A queue without workers has a depth too.
 func TestDepthsWithoutWorker(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, jobs.Config{Priorities: []jobs.Weighted{{Name: "only", Weight: 1}}})

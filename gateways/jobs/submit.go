@@ -31,16 +31,16 @@ func Priority(name string) SubmitOption { return func(s *submission) { s.Priorit
 // take a moment to return.
 func Key(key string) SubmitOption { return func(s *submission) { s.Key = key } }
 
-// ID sets the ID of a job: 1 to 100 letters, digits and any of -_.: A second Submit with the same ID
-// returns the first job, also after its end, for as long as it is kept. Use it to repeat a Submit
-// that has failed. Defaults to a unique ID that cannot be guessed.
+// ID sets the ID of a job: 1 to 100 letters, digits and the characters "-_.:". A second Submit with
+// the same ID returns the first job, also after its end, for as long as it is kept. Use it to
+// repeat a Submit that has failed. Defaults to a unique ID that cannot be guessed.
 func ID(id string) SubmitOption { return func(s *submission) { s.ID = id } }
 
 // maxOwner is the most bytes of an owner.
 const maxOwner = 1000
 
-// Owner stores whose job it is, for HTTPConfig.Authorize, in at most 1000 bytes. It is not part of the
-// job's JSON.
+// Owner stores the owner of a job for HTTPConfig.Authorize, in at most 1000 bytes. It is not part
+// of the job's JSON.
 func Owner(owner string) SubmitOption { return func(s *submission) { s.Owner = owner } }
 
 // At submits a job that begins at the time t or later, by the clock of Redis. If that is past, it is
@@ -111,10 +111,10 @@ func (q *Queue[T, R]) Submit(ctx context.Context, v T, opts ...SubmitOption) (id
 }
 
 // Sink submits each message as a job. options, if not nil, returns the options of each. The ID of a
-// job is made of the stage's name and the ID of the message, so a message that is delivered twice is
-// one job, as long as that is kept. A message that cannot be a job, because it is too large or its
-// options are wrong, is rejected. Together with source/cron it makes recurring jobs; give them a
-// Key if a job must not begin while the last one still waits or runs.
+// job is made of the stage's name and the ID of the message. So a message that is delivered twice
+// is one job, as long as the job is kept. A message that cannot be a job, because it is too large
+// or its options are wrong, is rejected. Together with source/cron it makes recurring jobs; give
+// them a Key if a job must not begin while the last one still waits or runs.
 func (q *Queue[T, R]) Sink(options func(T) []SubmitOption, opts ...flow.StageOption) flow.Sink[T] {
 	own := []flow.StageOption{flow.InvalidError(q.err)}
 	return flow.NewSink("submit", func() flow.Writer[T] {

@@ -33,8 +33,9 @@ func (t Task[T, R]) Progress(done, total int64, note string) {
 // SetResult sets the result of the job, which is stored when the job is done.
 func (t Task[T, R]) SetResult(r R) { t.Update(func(to *R) { *to = r }) }
 
-// Update changes the result of the job, for graphs whose stages add to it. Each attempt begins with
-// the zero value. f runs under a lock: it must be quick, and must not call the task.
+// Update changes the result of the job. It is for graphs with stages that add to the result. Each
+// attempt begins with the zero value. f runs under a lock: it must be quick, and must not call the
+// task.
 func (t Task[T, R]) Update(f func(*R)) {
 	if t.result == nil {
 		return

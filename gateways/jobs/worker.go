@@ -20,14 +20,15 @@ import (
 // group is the consumer group of the workers of a queue.
 const group = "workers"
 
-// ahead is how many jobs of a priority a busy worker has read besides those that run: fewer would give
-// way to a lower priority, and more would keep jobs from idle workers.
+// ahead is how many jobs of a priority a busy worker has read besides those that run. Fewer would
+// give way to a lower priority, and more would keep jobs from idle workers.
 const ahead = 2
 
 // Work returns the graph of a worker that calls f for each attempt of a job, for as many jobs at the
 // same time as Config.Running says. The value that f returns is the result. An error is a fault of the
-// stage "work": the policy decides, by default to try three times in place and then again later. parts
-// are further parts of the graph, such as flow.Faults. For a graph of your own use Source.
+// stage "work", which the policy handles. The default policy tries three times in place and then
+// again later. The parts are further parts of the graph, such as flow.Faults. For a graph of your
+// own use Source.
 func (q *Queue[T, R]) Work(f func(context.Context, Task[T, R]) (R, error), parts ...flow.Part) *flow.Graph {
 	work := func(ctx context.Context, t Task[T, R]) (struct{}, error) {
 		r, err := f(ctx, t)
@@ -77,7 +78,7 @@ func (c *Config) streams(store jobstate.Config) (all []source.StreamConfig[entry
 		all = append(all, source.StreamConfig[entry]{
 			Key: store.Stream(p.Name), DeadKey: store.Dead(p.Name), Group: group,
 			MaxInFlight:   c.Running + ahead,
-			MaxDeliveries: -1, // the state counts attempts, and Begin rejects what has none left
+			MaxDeliveries: -1, // the state has the attempts; Begin rejects a job with none left
 			Tuning:        reader.Tuning{Lease: c.Lease, MaxCount: c.Running, DeleteSettled: true},
 		})
 	}

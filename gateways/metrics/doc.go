@@ -10,9 +10,9 @@
 // Redis for the lag and the pending entries of all sources at once, for at most a second (see
 // Within). Numbers that Redis does not tell in time are absent, never 0 or -1.
 //
-// A scrape of 50 graphs of 30 stages, which is 1.5 MB of text, took 52 ms on a server with two cores:
-// at the default scrape interval of 15 s that is 0.35 % of one core. A busy graph of ten stages ran
-// 0.4 % slower when it was scraped each second (BenchmarkScrape, BenchmarkScrapedGraph).
+// A scrape of 50 graphs of 30 stages (1.5 MB of text) took 52 ms on a server with two cores. At the
+// default scrape interval of 15 s that is 0.35 % of one core. A busy graph of ten stages ran 0.4 %
+// slower when it was scraped each second (BenchmarkScrape, BenchmarkScrapedGraph).
 //
 // Labels are names that a program gives: graph, stage, the ends of an edge (from, to), topic, hub,
 // stream, type, pattern, kind, outcome, event and reason. No label comes from users' data. Parts
@@ -63,12 +63,13 @@
 //
 // streamerson_client_calls_total counts calls by outcome. With overloaded, the client has refused
 // them because they would have waited too long: add processes of the service. With timed_out, see
-// streamerson_service_requests_total: if its outcome expired grows as well, the service is too slow;
-// if nothing grows, no process serves the topic. streamerson_service_handler_duration_seconds tells a
-// slow handler from a full queue: it is the time in the handlers alone, and calls that take much
-// longer wait for a worker. With unavailable, Redis or all processes of the
-// service are away. streamerson_client_call_duration_seconds has the latencies, and
-// streamerson_http_requests_total says what callers of HTTP routes noticed. For WebSockets see
+// streamerson_service_requests_total. If its outcome expired grows as well, the service is too
+// slow. If nothing grows, no process serves the topic. The metric
+// streamerson_service_handler_duration_seconds distinguishes a slow handler from a full queue. It
+// is the time in the handlers alone, so calls that take much longer wait for a worker. With
+// unavailable, Redis or all processes of the service are away.
+// streamerson_client_call_duration_seconds has the latencies, and streamerson_http_requests_total
+// says what callers of HTTP routes noticed. For WebSockets see
 // streamerson_hub_dropped_messages_total and streamerson_hub_closed_sockets_total, for server-sent
 // events streamerson_sse_closed_clients_total.
 package metrics

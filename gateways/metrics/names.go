@@ -67,7 +67,7 @@ func (f family) total(name, help string, more ...string) *metric {
 	return f.metric(name+"_total", help, more, prometheus.CounterValue, sum)
 }
 
-// now is a gauge whose parts are added up.
+// now is a gauge that is the sum of its parts.
 func (f family) now(name, help string, more ...string) *metric {
 	return f.metric(name, help, more, prometheus.GaugeValue, sum)
 }

@@ -58,7 +58,7 @@ func startPrometheus(t *testing.T, target string) *server {
 	return s
 }
 
-// get decodes the data of an answer of the API. It reports false if there is none yet.
+// get decodes the data of an answer of the API. It reports false if there is no data yet.
 func (s *server) get(t *testing.T, path string, into any) bool {
 	t.Helper()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}

@@ -36,7 +36,7 @@ func (a *applier[E]) Write(ctx context.Context, chunk []flow.Message[item[E]]) e
 	return nil
 }
 
-// failedFrom is the error of a chunk whose messages from done on are not written.
+// failedFrom is the error of a chunk. Its messages from index done on are not written.
 func failedFrom(done, n int, err error) error {
 	errs := make([]error, n)
 	for i := done; i < n; i++ {

@@ -111,7 +111,7 @@ func (p *Projection[E]) Switch(ctx context.Context) error {
 	return p.view.Switch(ctx, builds.Next)
 }
 
-// Abandon gives up the next build. It returns view.ErrNoBuild if there is none.
+// Abandon gives up the next build. It returns view.ErrNoBuild if there is no next build.
 func (p *Projection[E]) Abandon(ctx context.Context) error {
 	builds, err := p.view.Builds(ctx)
 	if err != nil {

@@ -267,7 +267,7 @@ func (f *follower[E]) Commit(_ context.Context, settled []flow.Settlement) error
 	return nil
 }
 
-// attempt returns the number of this delivery of an event, for policies whose waits grow with it.
+// attempt returns the number of this delivery of an event, for policies with growing waits.
 func (f *follower[E]) attempt(id string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

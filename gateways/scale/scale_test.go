@@ -280,7 +280,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// What the example of a ScaledObject asks for is what the handler answers.
+// The handler answers what the example of a ScaledObject asks for.
 func TestScaledObject(t *testing.T) {
 	text, err := os.ReadFile("scaledobject.yaml")
 	if err != nil {

@@ -21,9 +21,9 @@ import (
 )
 
 // Out divides each value into parts, has workers work on them (see [Work]), and passes the value on
-// with the results. split is called on several goroutines at once, and again after a redelivery: it
-// should then return the same parts. A value without parts is passed on at once. The options apply
-// to the stage that calls split.
+// with the results. Out calls split on several goroutines at once. After a redelivery it calls
+// split again, and split should then return the same parts. A value without parts is passed on at
+// once. The options apply to the stage that calls split.
 //
 // Out is three stages. "scatter" opens the gather and sends the parts, "wait" holds the origins, and
 // "gather" reads the results.
@@ -58,7 +58,7 @@ func Out[T, P, R any](
 
 const stageWorkers = 8
 
-// origin is a value whose parts were sent.
+// origin is a value after its parts were sent.
 type origin[T any] struct {
 	value T
 	id    string    // of the gather; "" without parts

@@ -21,7 +21,7 @@ type waiting[T any] struct {
 
 	held    map[string][]held[T] // by gather
 	n       int                  // origins in held
-	unasked []string             // gathers whose state was not asked for
+	unasked []string             // gathers without a request for their state
 	askAll  bool
 	askAt   time.Time // when to ask for all
 	due     time.Time // when the first gather is over
@@ -104,7 +104,7 @@ func (w *waiting[T]) Next() time.Time {
 	return w.askAt
 }
 
-// Ring asks for states, and releases the origins of gathers whose time is over.
+// Ring asks for states, and releases the origins of gathers that have no time left.
 func (w *waiting[T]) Ring(ctx context.Context, emit flow.Emit[origin[T]]) error {
 	now := time.Now()
 	if w.askAll || !now.Before(w.askAt) {

@@ -27,8 +27,8 @@ var ErrTimeOver = errors.New("scatter: the time of the origin is over")
 //
 // If f returns an error or panics, the part is delivered again after a growing delay, up to
 // Config.Attempts times. Then the part has failed, and its origin receives the error. With
-// flow.Reject it fails at once, and with flow.RetryAfter f chooses the delay. A part whose origin
-// has its outcome already is dropped without a call of f.
+// flow.Reject it fails at once, and with flow.RetryAfter f chooses the delay. If the origin has its
+// outcome already, the part is dropped without a call of f.
 func Work[P, R any](
 	rdb redis.UniversalClient, cfg Config[P, R], f func(context.Context, P) (R, error), opts ...flow.StageOption,
 ) flow.Branch {
@@ -126,7 +126,7 @@ func (w *worker[P, R]) again(attempt int, err error) error {
 	return flow.RetryAfter(min(time.Second<<min(attempt-1, 6), time.Minute), err)
 }
 
-// late drops a part whose origin does not wait for it.
+// late drops a part that its origin does not wait for.
 func late(err error) error {
 	if errors.Is(err, gather.ErrUnknown) || errors.Is(err, gather.ErrOver) {
 		return flow.Skip

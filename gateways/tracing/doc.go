@@ -55,8 +55,8 @@
 // # Sampling and cost
 //
 // The sampler of the provider decides. A span that is not sampled costs about a microsecond. It
-// still passes its trace on, so that the next process decides alike. A program that does not call With or
-// New pays nothing.
+// still passes its trace on, so that the next process makes the same decision. A program that does
+// not call With or New pays nothing.
 //
 // # Propagation
 //

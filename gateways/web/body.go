@@ -52,7 +52,7 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	return checkJSON(in.body)
 }
 
-// unread returns the answer to a request whose body was not read because of err.
+// unread returns the answer to a request if err prevented the reading of its body.
 func unread(w http.ResponseWriter, r *http.Request, limit int64, err error) error {
 	var full problem.Error
 	switch {

@@ -39,11 +39,11 @@ import (
 // signatures require.
 //
 // The request has headers for handlers of HandleFunc and for middleware: HeaderMethod, HeaderPath,
-// HeaderQuery, HeaderPathValue with each name, HeaderRequestID, HeaderIdentity if Authenticate
-// returned one, the trace ("traceparent", "tracestate", "baggage"), and those that ForwardHeaders
-// names. No other headers are sent, in particular no cookies and no Authorization. Callers cannot set
-// the gateway's headers. An invalid trace is replaced by a new one. A tracestate above 512 bytes and
-// baggage above 8 KiB are left out.
+// HeaderQuery, HeaderPathValue with each name, and HeaderRequestID. It has HeaderIdentity if
+// Authenticate returned an identity. It also has the trace ("traceparent", "tracestate",
+// "baggage"), and the headers that ForwardHeaders names. No other headers are sent, in particular
+// no cookies and no Authorization. Callers cannot set the gateway's headers. An invalid trace is
+// replaced by a new one. A tracestate above 512 bytes and baggage above 8 KiB are left out.
 //
 // The service sets the reply's status, headers and content type (see Response, Answer). Without a
 // status it is 200, or 204 without a body. With Authenticate, cookies or Authorization the reply is

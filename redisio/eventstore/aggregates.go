@@ -15,7 +15,8 @@ import (
 type AggregatesConfig[S, E any] struct {
 	// Apply returns the state after an event. It must depend on its arguments only.
 	Apply func(state S, e Event[E]) S
-	// Tries is how often Update decides at most, if others append at the same time. Defaults to 10.
+	// Tries is the maximum number of decisions of an Update, if others append at the same time.
+	// Defaults to 10.
 	Tries int
 
 	// Snapshot configures snapshots. Defaults to none.
@@ -24,7 +25,7 @@ type AggregatesConfig[S, E any] struct {
 
 // SnapshotConfig configures snapshots of states. Name is required if any of it is set.
 type SnapshotConfig[S any] struct {
-	// Name tells the snapshots of several types of states apart, as in account.
+	// Name distinguishes the snapshots of several types of states. An example is account.
 	Name string
 	// Version is the version of S and Apply. Increase it when either changes: then older snapshots
 	// are ignored, and expire.

@@ -108,7 +108,7 @@ func (s *Store[E]) resultOf(b *Batch[E], reply []any) (Result, error) {
 		total, _ := reply[3].(int64)
 		part := b.Parts[max(min(int(n), len(b.Parts)), 1)-1]
 		c := &Conflict[E]{Aggregate: part.Aggregate, Expected: part.Expected, Total: int(total)}
-		c.Last, _ = redisio.ParseID(last)    // "" if it has none
+		c.Last, _ = redisio.ParseID(last)    // "" if it has no events
 		c.Between, _ = s.decodeAll(reply[4]) // those before one that cannot be decoded
 		return Result{}, c
 	case len(reply) > len(b.Parts):
@@ -213,7 +213,7 @@ func (s *Store[E]) fields(b *Batch[E], aggregate string, n int, v E) (redisio.Fi
 	return fields, nil
 }
 
-// fingerprint tells appends to different aggregates apart.
+// fingerprint distinguishes appends to different aggregates.
 func fingerprint(aggregates []string) string {
 	h := xxhash.New()
 	for _, name := range aggregates {

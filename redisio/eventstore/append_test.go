@@ -224,8 +224,8 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
-// The client itself repeats a command whose reply was lost, and then cannot connect. The outcome is
-// unknown, although the last try was not sent.
+// The client itself repeats a command after its reply was lost, and then cannot connect. The
+// outcome is unknown, although the last try was not sent.
 func TestRepeatsOfTheClient(t *testing.T) {
 	srv := redistest.Shared(t)
 	proxy := redistest.StartProxy(t, srv.Addr())

@@ -1,4 +1,4 @@
-// Package eventstore keeps events for ever, and states are computed from them. It knows nothing of
+// Package eventstore keeps events forever, and states are computed from them. It knows nothing of
 // flow: package gateways/projection follows its logs.
 //
 // # The words

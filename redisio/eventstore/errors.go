@@ -27,7 +27,7 @@ var (
 type Conflict[E any] struct {
 	Aggregate string
 	Expected  redisio.ID // zero: no event
-	Last      redisio.ID // the last event of the aggregate; zero: it has none
+	Last      redisio.ID // the last event of the aggregate; zero if it has no events
 	// Between has the events after Expected, oldest first, as many as Config.MaxBetween allows. It is
 	// empty if the aggregate has no event Expected, or if they cannot be decoded.
 	Between []Event[E]

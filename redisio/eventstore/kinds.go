@@ -8,7 +8,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// ErrKind reports a value or an entry whose kind is not among the kinds of a format.
+// ErrKind reports a value or an entry of a kind that is not among the kinds of a format.
 var ErrKind = errors.New("eventstore: unknown kind of event; add it to Kinds")
 
 // KindOf is one kind of the events of type E, see [Kind].

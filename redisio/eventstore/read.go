@@ -92,7 +92,7 @@ func (s *Store[E]) Last(ctx context.Context, aggregate string) (last redisio.ID,
 }
 
 // Appended returns the result of an append that was written within Config.Remember, by its Batch.ID
-// and its aggregates in their order. ok is false if there is none with this ID. The error wraps
+// and its aggregates in their order. ok is false if no append has this ID. The error wraps
 // ErrAppendID if the ID was used for other aggregates. It is for callers that would decide
 // differently now, because the append has changed the state.
 func (s *Store[E]) Appended(ctx context.Context, id string, aggregates ...string) (r Result, ok bool, err error) {

@@ -19,7 +19,8 @@ func (a *Aggregates[S, E]) Save(ctx context.Context, aggregate string, l Loaded[
 	return a.save(ctx, aggregate, l, max(a.store.cfg.Patience, 0))
 }
 
-// save is Save with a patience. Load has none, because its caller does not need the snapshot.
+// save is Save with a patience. Load gives it no patience, because its caller does not need the
+// snapshot.
 func (a *Aggregates[S, E]) save(
 	ctx context.Context, aggregate string, l Loaded[S], patience time.Duration,
 ) (saved bool, err error) {

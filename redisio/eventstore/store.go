@@ -186,7 +186,7 @@ func (s *Store[E]) refused(log string, reply []any) error {
 	case "foreign":
 		return &ForeignError{Store: s.cfg.Name, Key: word(1), Problem: word(2)}
 	case "partitions":
-		n, _ := strconv.Atoi(word(2)) // 0 if the mark has none
+		n, _ := strconv.Atoi(word(2)) // 0 if the mark has no number
 		return &PartitionsError{Store: s.cfg.Name, Have: n, Want: s.cfg.Partitions}
 	case "missing":
 		return &MissingError{ID: word(1), Log: log}

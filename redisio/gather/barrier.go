@@ -131,8 +131,8 @@ func (b *Barrier) Reached(ctx context.Context) (bool, error) {
 	return n > 0, check.ReadError(key, err)
 }
 
-// Delete deletes the barrier, whole or not at all. Participants that arrive later count anew. A Wait
-// that has not seen the barrier reached waits for the new one.
+// Delete deletes the barrier, whole or not at all. The count of participants that arrive later
+// begins at 0. A Wait that has not seen the barrier reached waits for the new one.
 func (b *Barrier) Delete(ctx context.Context) error {
 	k := b.cfg.keys()
 	return check.KeyError("delete", k[0], b.rdb.Del(ctx, k...).Err())

@@ -21,9 +21,9 @@ type Config struct {
 	// TTL is how long a gather is kept after the end of its time, if no process takes it. Defaults
 	// to 1h.
 	TTL time.Duration
-	// Keep is how long a gather is kept after it was taken, for a process that repeats the work on
-	// the origin because another was killed. Choose it above the lease of the origin's stream.
-	// Defaults to 2m.
+	// Keep is how long a gather is kept after it was taken. If the process that took it is killed,
+	// another repeats the work on the origin in this time. Choose it above the lease of the
+	// origin's stream. Defaults to 2m.
 	Keep time.Duration
 	// MaxQueued is how many parts of all gathers may wait in the stream. Send returns ErrFull
 	// instead of more, unless none waits. Defaults to 100,000.

@@ -3,14 +3,14 @@
 //
 // # A gather
 //
-// A [Store] keeps gathers. A gather is opened with the number of its parts and its terms: how many
-// parts must succeed (Need), for how long it waits (Within), and how many bytes the results may
-// have. Send appends the parts to a stream, exactly once: the gather counts what was sent, so a
-// process that continues after another was killed sends the rest. A worker calls Begin before it
-// works on a part, and Put with the result or the failure. A part counts once, however often it is
-// delivered. The gather closes as soon as its outcome is certain, and appends its ID to a stream of
-// notices. Take returns the results. At the end of its time Take closes the gather with what has
-// come. Results that come later are dropped and counted.
+// A [Store] keeps gathers. A gather is opened with the number of its parts and its terms. The terms
+// are how many parts must succeed (Need), for how long it waits (Within), and how many bytes the
+// results may have. Send appends the parts to a stream, exactly once: the gather counts what was
+// sent, so a process that continues after another was killed sends the rest. A worker calls Begin
+// before it works on a part, and Put with the result or the failure. A part counts once, however
+// often it is delivered. The gather closes as soon as its outcome is certain, and appends its ID to
+// a stream of notices. Take returns the results. At the end of its time Take closes the gather with
+// what has come. Results that come later are dropped and counted.
 //
 //	{name}:parts        the parts that wait for workers, as native entries
 //	{name}:gather:<id>  a hash for each gather

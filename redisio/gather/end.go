@@ -52,7 +52,7 @@ func (c EndConfig) Access() redisio.Access {
 }
 
 // End is the end of a stream that is written once. Each producer marks it when it has written its
-// last entry. The marks are beside the stream, in "{key}:end", so they survive trimming and all
+// last entry. The marks are outside the stream, in "{key}:end", so they survive trimming and all
 // processes. All methods may be called concurrently. It uses the caller's client unchanged, and has
 // nothing to close.
 type End struct {

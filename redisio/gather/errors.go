@@ -11,7 +11,7 @@ var (
 	// ErrUnknown reports a gather that does not exist: it has expired, or was never opened.
 	ErrUnknown = errors.New("gather: no such gather, or it has expired")
 
-	// ErrOver reports an operation on a gather that is closed, or whose time is over.
+	// ErrOver reports an operation on a gather that is closed, or that has no time left.
 	ErrOver = errors.New("gather: the gather is over")
 
 	// ErrFull reports that as many parts wait as Config.MaxQueued allows. It wraps

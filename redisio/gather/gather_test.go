@@ -163,7 +163,7 @@ func TestGatherSendContinues(t *testing.T) {
 	}
 	send(0, 2, 2)
 	send(0, 2, 2) // its reply was lost
-	send(0, 4, 2) // a process that begins anew
+	send(0, 4, 2) // a process that begins again
 	if st := open(t, s, "g", gather.Terms{Parts: 4}); st.Sent != 2 || st.Over {
 		t.Errorf("opened again: %+v", st)
 	}

@@ -127,8 +127,8 @@ const (
 	Sending       // open, but not all of its parts were sent, or a failover has lost some
 )
 
-// States returns the states of gathers, by one round trip for many. A gather whose time is over is
-// Open or Sending until it is taken.
+// States returns the states of gathers, by one round trip for many. After the end of its time, a
+// gather is Open or Sending until it is taken.
 func (s *Store) States(ctx context.Context, ids ...string) (states []State, err error) {
 	if len(ids) == 0 {
 		return nil, nil

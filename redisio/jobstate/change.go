@@ -73,7 +73,7 @@ func (a *Attempt) state() []any {
 	return fields
 }
 
-// spent is the error of a job whose attempts all ended with their process.
+// spent is the error of a job after all its attempts ended with their process.
 const spent = "all attempts ended before they were done: their processes died"
 
 // Begin begins the next attempt and sets its Number. The token is unique for the attempt: the same
@@ -163,7 +163,7 @@ func (s *Store) answer(a *Attempt, reply, want string) error {
 // Cancel cancels a job. A job that runs is cancelled at once, and its worker learns of it by a
 // notice. Its state is kept until a worker has seen it, and for Keep from then on. The error is an
 // *EndedError if the job is done or failed, and ErrUnknown or ErrExpired if
-// there is none. Cancelling a cancelled job does nothing.
+// there is no such job. Cancelling a cancelled job does nothing.
 func (s *Store) Cancel(ctx context.Context, id string) error {
 	j, err := s.Get(ctx, id)
 	if err != nil {

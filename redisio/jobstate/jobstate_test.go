@@ -127,7 +127,7 @@ func TestStoreAttempts(t *testing.T) {
 	}
 }
 
-// Of many who end and cancel at once one wins, and all notices agree.
+// Many callers end and cancel a job at once. One of them wins, and all notices agree.
 func TestStoreRace(t *testing.T) {
 	s := newStore(t, Config{})
 	for i := range 100 {

@@ -149,7 +149,7 @@ func CheckID(id string) bool {
 	return strings.Trim(id, ".") != "" && len(id) <= 100 // no segment of a path such as ".."
 }
 
-// Get returns the state of a job. The error is ErrUnknown or ErrExpired if there is none.
+// Get returns the state of a job. The error is ErrUnknown or ErrExpired if there is no such job.
 func (s *Store) Get(ctx context.Context, id string) (Job, error) {
 	if !CheckID(id) {
 		return Job{}, s.unknown(id, time.Now())

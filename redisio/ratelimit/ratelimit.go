@@ -46,7 +46,7 @@ func (c Config) Validate() error {
 	return m.Err()
 }
 
-// mostUnits is the largest limit: counters must stay exact in Lua, whose numbers are floats.
+// mostUnits is the largest limit. Numbers in Lua are floats, and counters must stay exact.
 const mostUnits = 1 << 40
 
 // Access returns the rights that a Limiter needs. INCREX is used if the user has it, but servers

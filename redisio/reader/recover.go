@@ -50,9 +50,9 @@ func (r *fetcher) restart() { r.cursor, r.recoverAt = "0-0", redisio.ID{} }
 // them was lost. A history read would count a delivery of all other pending entries as well.
 //
 // An entry that was settled while the list of pending ones arrived is no longer held, but listed. It
-// was held before, so it is none of these. The list comes on the connection that takes the entries:
-// for some seconds after a failover there may be two masters, and an old one lists settled entries.
-// Such entries would seem lost, and would be restored and delivered again.
+// was held before, so it does not belong to these entries. The list comes on the connection that
+// takes the entries: for some seconds after a failover there may be two masters, and an old one
+// lists settled entries. Such entries would seem lost, and would be restored and delivered again.
 func (r *fetcher) recoverOwn(ctx context.Context, count int, b *redisio.Batch) error {
 	if !time.Now().Before(r.recheck) {
 		r.suspect, r.recheck = true, never

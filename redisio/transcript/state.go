@@ -192,7 +192,8 @@ func (s *Store) Finish(ctx context.Context, id string, end End) (was State, err 
 	return "", ErrUnknown
 }
 
-// Delete deletes a transcript and tells its writer. It returns ErrUnknown if there is none.
+// Delete deletes a transcript and notifies its writer. It returns ErrUnknown if there is no such
+// transcript.
 func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := checkName(id); err != nil {
 		return err

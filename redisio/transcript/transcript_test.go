@@ -373,7 +373,7 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// Nothing is kept for ever.
+// Nothing is kept forever.
 func TestLife(t *testing.T) {
 	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, transcript.Config{Limits: transcript.Limits{TTL: time.Hour, Keep: time.Minute}})

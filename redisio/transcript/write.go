@@ -30,7 +30,7 @@ type Claim struct {
 	Base    redisio.ID
 
 	token  string
-	unsure []Op // of an append whose outcome is unknown
+	unsure []Op // of an append with an unknown outcome
 }
 
 // Claim begins an attempt to write a reply with values of a content type. It fences all earlier
@@ -144,8 +144,8 @@ type Post struct {
 	Close       bool   // ends the log
 	// Seq must be greater than that of the last post with one, compared by bytes. "" is not checked.
 	Seq string
-	// Producer names a writer whose posts are numbered from 0 in each epoch, so that repeated ones
-	// are noticed. A log knows the last 100 producers. Defaults to none.
+	// Producer names a writer. The writer numbers its posts from 0 in each epoch, so that repeated
+	// ones are noticed. A log knows the last 100 producers. Defaults to none.
 	Producer   string
 	Epoch, Num int64
 }

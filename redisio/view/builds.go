@@ -60,7 +60,7 @@ func (v *View) Live(ctx context.Context) (Keys, error) {
 	return v.Of(Build(live)), err
 }
 
-// Begin begins a build if the view has none, or if the live one is of a lower version. Then the
+// Begin begins a build if the view has no build, or if the live one is of a lower version. Then the
 // build is computed next to the live one. It returns "" if there is nothing to begin.
 func (v *View) Begin(ctx context.Context, version int) (Build, error) {
 	return v.begin(ctx, version, 0)
@@ -128,8 +128,8 @@ const droppedPosition = "dropped"
 // dropPage is how many keys one call deletes.
 const dropPage = 200
 
-// Drop deletes the builds whose grace is over, and returns their number. Any process may call it, at
-// any time.
+// Drop deletes the builds after the end of their grace, and returns their number. Any process may
+// call it, at any time.
 func (v *View) Drop(ctx context.Context) (dropped int, err error) {
 	var due []string
 	err = v.try(ctx, "drop old builds", v.builds(), func() (err error) {

@@ -19,7 +19,7 @@ import (
 // Config configures a View. Space, Name and Log are required; the zero value of any other field is
 // its default.
 type Config struct {
-	// Space is the name of the store whose logs the view is computed from.
+	// Space is the name of the store. The view is computed from its logs.
 	Space string
 	// Name is the name of the view.
 	Name string
@@ -84,7 +84,8 @@ func (c Config) Access() redisio.Access {
 	}.And()
 }
 
-// Build names one computation of a view: the version of the code, a dot and a number. "" is none.
+// Build names one computation of a view: the version of the code, a dot and a number. "" means no
+// build.
 type Build string
 
 // Version returns the version of the code that computes the build.

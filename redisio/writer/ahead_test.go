@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// numbered returns entries whose values are their numbers and some padding.
+// numbered returns entries. Each value is the number of its entry and some padding.
 func numbered(n, size int) []redisio.Outgoing {
 	out := make([]redisio.Outgoing, n)
 	for i := range out {
@@ -110,8 +110,9 @@ func TestAheadWindow(t *testing.T) {
 	inOrder(t, rdb, key, len(out))
 }
 
-// A connection is cut in the middle of several pipelines. What has a reply is written, what was sent
-// is in doubt, the rest is not written; and writing again what was not confirmed keeps the order.
+// A connection is cut in the middle of several pipelines. Entries with a reply are written, other
+// sent ones are in doubt, and the rest are not written. Writing the unconfirmed ones again keeps
+// the order.
 func TestAheadCut(t *testing.T) {
 	t.Parallel()
 	const depth = 10

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What is invalid or too long of an outsider's trace is left out.
+// Invalid or too long parts of an outsider's trace are left out.
 func TestOutside(t *testing.T) {
 	const valid = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 	parent := flow.Header{Name: "traceparent", Value: valid}

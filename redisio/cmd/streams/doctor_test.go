@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// The exit code tells the worst finding, and each finding is one line of JSON.
+// The exit code reports the worst finding, and each finding is one line of JSON.
 func TestDoctor(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string

@@ -93,7 +93,7 @@ func TestTailJoinsMembers(t *testing.T) {
 	}
 }
 
-// What could not be printed is not acked.
+// An entry that could not be printed is not acked.
 func TestTailAcksWhatItPrinted(t *testing.T) {
 	s := newStand(t)
 	s.add(t, s.key, "1-1", "data", "a")
@@ -111,7 +111,7 @@ func TestTailAcksWhatItPrinted(t *testing.T) {
 	}
 }
 
-// broken is a pipe whose reader is gone.
+// broken is a pipe without a reader.
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

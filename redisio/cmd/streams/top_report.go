@@ -36,7 +36,7 @@ type graphReport struct {
 	Snapshot snapshot `json:"snapshot"`
 }
 
-// snapshot is the state of a graph. Durations are nanoseconds, counts are since the start.
+// snapshot is the state of a graph. Durations are nanoseconds. Counts are since the start.
 type snapshot struct {
 	Graph      string           `json:"graph"`
 	State      string           `json:"state"`

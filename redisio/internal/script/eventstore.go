@@ -1,8 +1,8 @@
 package script
 
-// luaEvents: kind(key) returns the type of a key. field(entry, name) returns the first value of a
-// field. marked(log, name, partitions) returns nil if the log has the mark of the store, and
-// otherwise a reply that says why not; the second result is true if the log is new.
+// luaEvents: kind(key) returns the type of a key, and field(entry, name) returns the first value of
+// a field. The function marked(log, name, partitions) returns nil if the log has the mark of the
+// store. Otherwise it returns a reply with the reason. Its second result is true if the log is new.
 const luaEvents = `
 local function kind(k) return redis.call('TYPE', k)['ok'] end
 local function field(e, name)
@@ -31,8 +31,8 @@ end`
 
 // Append writes the events of one append, or none: KEYS log, once, an index for each part. ARGV
 // store, partitions, append id, fingerprint, remember in ms, most events and bytes between, number of
-// events; then per part: aggregate, expected ID ("*" any, "" none), message ID of its first event,
-// number of events before it, number of its events; then per event the number of its values and the
+// events. Then per part: aggregate, expected ID ("*" any, "" none), message ID of its first event,
+// number of events before it, number of its events. Then per event the number of its values and the
 // values. Without parts, it only marks the log.
 //
 // It checks everything before it writes. The first write is refused without memory, and later ones

@@ -4,8 +4,8 @@ package script
 // happens to a gather happens in this script, so that any process may do it and may repeat it.
 //
 // KEYS gather, parts, notices: a hash, and two streams. The hash has the terms (n, need, partial, until,
-// most), the counts (sent, done, failed, late, size), closed, and p0, p1, … with the results: a digit, 1
-// for success, and the data. ARGV operation, id, then:
+// most), the counts (sent, done, failed, late, size), and closed. Its fields p0, p1, … have the
+// results: a digit, 1 for success, and the data. ARGV operation, id, then:
 //
 //	open    n, need, partial, within ms, ttl ms, most bytes. Returns {closed, sent, ms left}.
 //	send    from, most queued, ttl ms, trace, payloads… Returns {code, sent}.

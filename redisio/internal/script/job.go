@@ -1,8 +1,8 @@
 package script
 
-// The scripts of jobs share these keys, all in one slot: KEYS 1 the state of the job (a hash), 2 the
-// notices of the queue (a stream), 3 the key that makes the job unique, or the state again if it is
-// not, 4 the stream of its priority.
+// The scripts of jobs share four keys, all in one slot. KEYS 1 is the state of the job (a hash),
+// and 2 the notices of the queue (a stream). KEYS 3 is the key that makes the job unique, or the
+// state again if the job is not unique. KEYS 4 is the stream of its priority.
 //
 // Idea: each change of a job's state is one script, which decides by the state and by the number of
 // the attempt. So of a cancel and a completion one wins, and a worker that lost its job changes
@@ -37,10 +37,11 @@ local function forget(keep)
 end
 `
 
-// jobOpenLua is for the scripts of workers. live keeps the state of a job that has not ended, and its
-// unique key, which it takes again if it is free. current reports whether an attempt is the current
-// one. A failover can lose the begin of an attempt: then it is recorded again, unless the ID meanwhile
-// belongs to another job, which was submitted at another time.
+// jobOpenLua is for the scripts of workers. The function live keeps the state of a job that has not
+// ended, and its unique key. It takes the key again if it is free. The function current reports
+// whether an attempt is the current one. A failover can lose the begin of an attempt: then it is
+// recorded again, unless the ID meanwhile belongs to another job, which was submitted at another
+// time.
 const jobOpenLua = jobLua + `
 local function live(keep)
   redis.call('PEXPIRE', KEYS[1], keep)
@@ -63,8 +64,9 @@ end
 
 // JobSubmit: KEYS as above, 5 the index of recent jobs, 6 and 7 the schedule of the stream. ARGV id,
 // how long to keep the state (ms), most waiting jobs or 0, most jobs in the index, due time (ms) or
-// 0, what the schedule stores, the number of values of the state, these, the fields of the entry.
-// Returns "new", "same" for the same id again, "taken" with the id that has the unique key, or "full".
+// 0, what the schedule stores. Then the number of values of the state, these, the fields of the
+// entry. Returns "new", "same" for the same id again, "taken" with the id that has the unique key,
+// or "full".
 const JobSubmit = jobLua + `
 local id, keep, most, due = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'same', id} end
@@ -95,9 +97,9 @@ tell()
 return {'new', id}`
 
 // JobBegin: ARGV token, id of the entry, most attempts or 0, how long to keep the state (ms) while
-// the job has not ended and after its end, the error for a job without attempts left, then values
-// for a state that is missing. Begins the next attempt. Returns "run", its number and when the job was
-// submitted, or the final state and the error. The same token twice is one attempt.
+// the job has not ended and after its end. Then the error for a job without attempts left, and
+// values for a state that is missing. Begins the next attempt. Returns "run", its number and when
+// the job was submitted, or the final state and the error. The same token twice is one attempt.
 //
 // A missing state has expired, or was never written because another program appended the entry: it
 // is made. A failed job in another entry is a dead letter that was replayed: it begins again.
@@ -153,10 +155,10 @@ end
 return 'run'`
 
 // JobEnd: ARGV attempt, its token, when the job was submitted, the state that it ends in, most
-// attempts or 0, how long to keep the state (ms) after the end and before, the number of values for
-// a state that is missing, these, then values of the end. The states are done, failed, retrying, and
-// queued for an attempt that does not count. Returns the state that the job now has, or "stale" if
-// the attempt is not the current one.
+// attempts or 0. Then how long to keep the state (ms) after the end and before, the number of
+// values for a state that is missing, these, then values of the end. The states are done, failed,
+// retrying, and queued for an attempt that does not count. Returns the state that the job now has,
+// or "stale" if the attempt is not the current one.
 const JobEnd = jobOpenLua + `
 local st, to, most, n = get('state'), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 if st == 'cancelled' then

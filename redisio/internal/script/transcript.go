@@ -17,10 +17,11 @@ package script
 // A log also has seq, closer, tokens, and one field "p:<name>" for each producer: its epoch, its last
 // number, and the number of the last entry then. All keys are in one slot.
 
-// luaTranscript: load() returns the state. put() appends an entry and counts it, finish() ends the
-// transcript, save() writes the state back and renews the time to live, and tell() tells all
-// processes of an end. A server without free memory refuses the first write of a script if it may
-// take memory, but none after it. So an end and a deletion begin with a write that takes none.
+// luaTranscript: load() returns the state, and save() writes it back and renews the time to live.
+// The function put() appends an entry and adds it to the counts, finish() ends the transcript, and
+// tell() notifies all processes of an end. A server without free memory refuses the first write of
+// a script if it may take memory, but none after it. So an end and a deletion begin with a write
+// that takes none.
 const luaTranscript = `
 local function load()
   local v = redis.call('HMGET', KEYS[1], 'base', 'n', 'm', 'bytes', 'first', 'state', 'attempt', 'kind', 'ct',
@@ -85,9 +86,9 @@ local function tell(key, name)
 end`
 
 // TranscriptCreate: KEYS state, stream, index. ARGV kind, ct, ttl ms, keep ms, till in Unix ms or
-// "", max age and length of the index, name, end ("" for open, else the data of its end), a token of
-// this call, values… Returns "new", or "old" with the state if it exists. A repeated call returns
-// "new" again.
+// "", max age and length of the index, name. Then end ("" for open, else the data of its end), a
+// token of this call, values… Returns "new", or "old" with the state if it exists. A repeated call
+// returns "new" again.
 const TranscriptCreate = luaTranscript + `
 local t = load()
 local v = redis.call('TIME')
@@ -161,7 +162,7 @@ save(t)
 return {'open', t.n}`
 
 // TranscriptEnd: KEYS state, stream, stops. ARGV state, data of the end, name. Ends an open
-// transcript, and tells all processes by the stream of stops. Returns the state before, or
+// transcript, and notifies all processes by the stream of stops. Returns the state before, or
 // "missing".
 const TranscriptEnd = luaTranscript + `
 local t = load()
@@ -174,8 +175,8 @@ if was == 'open' then
 end
 return was`
 
-// TranscriptDelete: KEYS state, stream, stops, index. ARGV name. Deletes a transcript, and tells its
-// writer. Returns whether it existed.
+// TranscriptDelete: KEYS state, stream, stops, index. ARGV name. Deletes a transcript, and notifies
+// its writer. Returns whether it existed.
 const TranscriptDelete = luaTranscript + `
 if redis.call('DEL', KEYS[1]) == 0 then return 0 end
 redis.call('DEL', KEYS[2])
@@ -190,11 +191,11 @@ if t then live(t) end
 return 1`
 
 // TranscriptPost: KEYS state, stream. ARGV ct, writer's sequence ("" for none), producer ("" for
-// none), epoch, number, "1" to close, data of the end, most entries, most bytes, most producers, a
-// token of 16 bytes, values… Appends to a log. Returns a status, base, n, state, the producer's epoch
-// and its last number. The last 64 tokens are kept, so a repeated call appends nothing. Beyond the
-// most producers one is forgotten. Strings are compared by bytes, because the operator < depends on
-// the server's locale. Parameters of a content type do not matter.
+// none), epoch, number, "1" to close, data of the end. Then most entries, most bytes, most
+// producers, a token of 16 bytes, values… Appends to a log. Returns a status, base, n, state, the
+// producer's epoch and its last number. The last 64 tokens are kept, so a repeated call appends
+// nothing. Beyond the most producers one is forgotten. Strings are compared by bytes, because the
+// operator < depends on the server's locale. Parameters of a content type do not matter.
 const TranscriptPost = luaTranscript + `
 local function before(a, b)
   for i = 1, math.min(#a, #b) do
