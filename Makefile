@@ -20,9 +20,12 @@ setup: ## install what the tests need (redis-server, Node.js, npm, Chromium, Pro
 	@.ci/setup
 
 # Most tests wait, so four packages run at once, and up to six parallel tests of each. With the race detector they
-# compute much more, so two and four. `make lint` vets.
+# compute much more, so two and four. The examples run whole processes and a browser, so their tests come last, when
+# nothing is left to compile. `make lint` vets.
+tests = $(GO) test -vet=off -p $(if $(RACE),2,4) -parallel $(if $(RACE),4,6) -shuffle=on -timeout 15m
 test: setup ## run all tests in random order; RACE=1: with the race detector, as CI does
-	$(GO) test -vet=off -p $(if $(RACE),2,4) -parallel $(if $(RACE),4,6) -shuffle=on -timeout 15m ./...
+	$(tests) $$($(GO) list ./... | grep -v /examples$$)
+	$(tests) ./examples
 
 lint: ## gofmt, go mod tidy, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi

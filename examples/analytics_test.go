@@ -37,8 +37,9 @@ func TestAnalyticsInABrowser(t *testing.T) {
 	shows(t, page, "pages, sessions and users", `["pages", "lengths", "users"].every((id) =>
 		document.querySelectorAll("#" + id + " li").length > 3)`)
 	shows(t, page, "that it is live", `document.querySelector("#state[data-state=live]")`)
-	browse(t, page, chromedp.Click(chromedp.CSS("#chart .bar")))
-	shows(t, page, "the minute that was clicked", `document.querySelector("#chart .bar.chosen")`)
+	// A click by the test's driver fails if the page draws the bar anew meanwhile.
+	shows(t, page, "the minute that was clicked",
+		`document.querySelector("#chart .bar").click() || document.querySelector("#chart .bar.chosen")`)
 	screenshot(t, page, "analytics")
 	dark(t, page)
 	screenshot(t, page, "analytics-dark")

@@ -198,7 +198,7 @@ func TestFault_D5_ClusterClient(t *testing.T) {
 var (
 	scriptCall = regexp.MustCompile(`redis\.p?call\(([^\n]*)`)
 	withKey    = regexp.MustCompile(
-		`^'[A-Z]+'(, '(GROUPS|CONSUMERS|STREAM|CREATE|DESTROY|DELCONSUMER|SETID|USAGE)')?, KEYS\[\d\]`,
+		`^('[A-Z]+'|ARGV\[1\])(, '(GROUPS|CONSUMERS|STREAM|CREATE|DESTROY|DELCONSUMER|SETID|USAGE)')?, KEYS\[\d\]`,
 	)
 )
 

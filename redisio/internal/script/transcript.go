@@ -19,9 +19,9 @@ package script
 
 // luaTranscript: load() returns the state, and save() writes it back and renews the time to live.
 // The function put() appends an entry and adds it to the counts, finish() ends the transcript, and
-// tell() notifies all processes of an end. A server without free memory refuses the first write of
-// a script if it may take memory, but none after it. So an end and a deletion begin with a write
-// that takes none.
+// tell() notifies all processes of an end, by KEYS[3]. A server without free memory refuses the
+// first write of a script if it may take memory, but none after it. So an end and a deletion begin
+// with a write that takes none.
 const luaTranscript = `
 local function load()
   local v = redis.call('HMGET', KEYS[1], 'base', 'n', 'm', 'bytes', 'first', 'state', 'attempt', 'kind', 'ct',
@@ -80,9 +80,9 @@ local function save(t)
     'attempt', string.format('%.0f', t.attempt), 'ct', t.ct, 'token', t.token)
   live(t)
 end
-local function tell(key, name)
-  redis.call('XADD', key, 'MAXLEN', '~', 1000, '*', 'data', name)
-  redis.call('PEXPIRE', key, 3600000)
+local function tell(name)
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'data', name)
+  redis.call('PEXPIRE', KEYS[3], 3600000)
 end`
 
 // TranscriptCreate: KEYS state, stream, index. ARGV kind, ct, ttl ms, keep ms, till in Unix ms or
@@ -171,7 +171,7 @@ local was = t.state
 if was == 'open' then
   finish(t, ARGV[1], ARGV[2])
   save(t)
-  tell(KEYS[3], ARGV[3])
+  tell(ARGV[3])
 end
 return was`
 
@@ -181,7 +181,7 @@ const TranscriptDelete = luaTranscript + `
 if redis.call('DEL', KEYS[1]) == 0 then return 0 end
 redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[4], ARGV[1])
-tell(KEYS[3], ARGV[1])
+tell(ARGV[1])
 return 1`
 
 // TranscriptTouch: KEYS state, stream. Renews the life of a log that was read.
