@@ -76,7 +76,7 @@ func TestNotify(t *testing.T) {
 	for name, env := range map[string][]string{"in-process server": noServer(t), "REDIS_URL": {"REDIS_URL=" + redistest.Start(t).URL()}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, env, nil, "notify", "-addr", "localhost:0", "-every", "50ms")
+			p := start(t, env, nil, "notify", "-addr", "localhost:0", "-every", "500ms")
 			url := open(t, p)
 			feed, page := tab(t), tab(t)
 			browse(t, feed, chromedp.Navigate(url+"?user=ann"))
