@@ -173,6 +173,15 @@ func (c *Cluster) Slot(ctx context.Context, key string) (int, error) {
 
 // Owner returns the master of a slot, according to the running nodes.
 func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
+	all, err := c.owners(ctx, slot)
+	if len(all) == 0 {
+		return nil, fmt.Errorf("redistest: no node has slot %d: %w", slot, err)
+	}
+	return all[0], nil
+}
+
+// owners returns the masters that claim a slot: several for a moment while nodes disagree.
+func (c *Cluster) owners(ctx context.Context, slot int) (all []*Server, _ error) {
 	var errs []error
 	for _, s := range c.Nodes {
 		text, err := c.do(ctx, s, "cluster", "nodes")
@@ -198,12 +207,12 @@ func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
 					}
 				}
 				if low <= slot && slot <= high {
-					return s, nil
+					all = append(all, s)
 				}
 			}
 		}
 	}
-	return nil, fmt.Errorf("redistest: no node has slot %d: %w", slot, errors.Join(errs...))
+	return all, errors.Join(errs...)
 }
 
 // MoveSlot moves a slot and its keys to another node, like redis-cli --cluster reshard. If between
@@ -254,7 +263,11 @@ func (c *Cluster) MoveSlot(ctx context.Context, slot int, to *Server, between fu
 			return err
 		}
 	}
-	return nil
+	// An older message between nodes may still undo it for a moment.
+	return until(ctx, "one node has the slot", func() (bool, error) {
+		all, _ := c.owners(ctx, slot) // nodes that are down do not answer
+		return len(all) == 1 && all[0] == to, nil
+	})
 }
 
 func (c *Cluster) moveKeys(ctx context.Context, slot int, from, to *Server, n int64) error {
