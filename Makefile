@@ -8,7 +8,8 @@ RACE ?=
 # more memory (1.2 GB for the largest package, of four at once). The tests run with Go's default.
 plain := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
 
-# With RACE=1 everything has the race detector, also what the examples and the faults run, so that all is compiled once.
+# With RACE=1 all but the fuzzing has the race detector, also what the examples and the faults run, so that it is
+# compiled once. Fuzzing is too slow with it.
 export GOFLAGS := $(plain) $(if $(RACE),-race)
 
 .PHONY: help setup test lint fuzz examples bench bench-quick compat contracts faults faults-long check
@@ -36,7 +37,7 @@ lint: ## gofmt, go mod tidy, vet, staticcheck
 	$$(GOFLAGS="$(plain)" $(GO) tool -n -modfile=.ci/tools.mod staticcheck) ./...
 
 fuzz: ## fuzz each target for FUZZTIME
-	@.ci/fuzz $(FUZZTIME)
+	@GOFLAGS="$(plain)" .ci/fuzz $(FUZZTIME)
 
 examples: ## run every example end to end
 	@.ci/examples
