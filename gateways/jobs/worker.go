@@ -150,10 +150,9 @@ func (b *beginner[T, R]) Handle(ctx context.Context, m flow.Message[entry], emit
 	v, err := wire.DecodeBody(q.codec, m.Value.data, m.Value.ct)
 	if err != nil {
 		failure := &jobstate.Failure{Error: err.Error(), Stage: flow.StageName(ctx)}
-		if _, err := q.store.End(ctx, &a.Attempt, jobstate.Result{State: Failed, Failure: failure}); unlessLate(
-			err,
-		) != nil {
-			return err
+		_, failed := q.store.End(ctx, &a.Attempt, jobstate.Result{State: Failed, Failure: failure})
+		if failed = unlessLate(failed); failed != nil {
+			return failed
 		}
 		return flow.Reject(err)
 	}

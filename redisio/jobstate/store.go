@@ -209,28 +209,35 @@ type Depth struct {
 // Depths returns how many jobs of each priority there are, with one round trip. group is the consumer
 // group of the workers.
 func (s *Store) Depths(ctx context.Context, group string, priorities ...string) ([]Depth, error) {
-	all := make([]Depth, len(priorities))
+	type asked struct {
+		length, later, dead *redis.IntCmd
+		groups              *redis.XInfoGroupsCmd
+	}
+	pipe, asks := s.rdb.Pipeline(), make([]asked, len(priorities))
 	for i, p := range priorities {
 		keys := schedule.ScheduleKeys(s.cfg.Stream(p))
-		pipe := s.rdb.Pipeline()
-		length, later, dead := pipe.XLen(ctx, keys[0]), pipe.ZCard(ctx, keys[1]), pipe.XLen(ctx, s.cfg.Dead(p))
-		groups := pipe.XInfoGroups(ctx, keys[0])
-		_, _ = pipe.Exec(ctx) // each has its own error
+		asks[i] = asked{pipe.XLen(ctx, keys[0]), pipe.ZCard(ctx, keys[1]), pipe.XLen(ctx, s.cfg.Dead(p)),
+			pipe.XInfoGroups(ctx, keys[0])}
+	}
+	_, _ = pipe.Exec(ctx) // each has its own error
+	all := make([]Depth, len(priorities))
+	for i, p := range priorities {
+		a := &asks[i]
 		// A stream that does not exist yet has no groups.
-		if err := errors.Join(length.Err(), later.Err(), dead.Err()); err != nil {
+		if err := errors.Join(a.length.Err(), a.later.Err(), a.dead.Err()); err != nil {
 			return nil, check.KeyError("count jobs of", s.cfg.Name, err)
 		}
-		d := Depth{Priority: p, Waiting: length.Val(), Scheduled: later.Val(), Dead: dead.Val()}
-		for _, g := range groups.Val() {
+		d := &all[i]
+		*d = Depth{Priority: p, Waiting: a.length.Val(), Scheduled: a.later.Val(), Dead: a.dead.Val()}
+		for _, g := range a.groups.Val() {
 			if g.Name != group {
 				continue
 			}
 			d.Taken = g.Pending
 			if d.Waiting = g.Lag; g.Lag < 0 { // unknown after a cancel: a settled entry may be counted
-				d.Waiting = max(length.Val()-g.Pending, 0)
+				d.Waiting = max(a.length.Val()-g.Pending, 0)
 			}
 		}
-		all[i] = d
 	}
 	return all, nil
 }
