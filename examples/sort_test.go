@@ -3,13 +3,18 @@ package examples
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/creack/pty"
 
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -142,6 +147,35 @@ func TestSortInterrupted(t *testing.T) {
 	}
 	if left, err := os.ReadDir(p.tmp); err != nil || len(left) > 0 {
 		t.Errorf("it left %v, %v", left, err)
+	}
+}
+
+// A terminal shows the phase and what is left of it, on one line.
+func TestSortProgress(t *testing.T) {
+	t.Parallel()
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "sort"), "-size", "64MB", "-chunk", "256KB")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.Env = append(shared(t), "TMPDIR="+t.TempDir())
+	screen, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown output
+	var copied sync.WaitGroup
+	copied.Go(func() { _, _ = io.Copy(&shown, screen) }) // ends with an error when the process does
+	redistest.Soon(t, "the line is there", func() bool {
+		return regexp.MustCompile(`\r\x1b\[Kpartition and sort: \d+\.\d s, \d+ entries are left`).MatchString(shown.text())
+	})
+	cancel()
+	_ = cmd.Wait() // it says that its context is done
+	copied.Wait()
+	if err := screen.Close(); err != nil || cmd.ProcessState.ExitCode() != 0 {
+		t.Errorf("%v, exit status %d\n%s", err, cmd.ProcessState.ExitCode(), shown.text())
 	}
 }
 

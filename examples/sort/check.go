@@ -20,7 +20,7 @@ type input struct {
 func (j *job) input(ctx context.Context) (in input, err error) {
 	if j.in == "" {
 		j.in = filepath.Join(j.dir, "input")
-		defer j.phase("generate")()
+		defer j.phase(ctx, "generate")()
 		in.digest, err = generate(ctx, j.in, int64(j.size))
 		in.size = in.digest.Bytes
 		return in, err
@@ -34,17 +34,10 @@ func (j *job) input(ctx context.Context) (in input, err error) {
 	}
 	in.size = info.Size()
 	if j.check {
-		defer j.phase("read the checksum")()
+		defer j.phase(ctx, "read the checksum")()
 		in.digest, err = digestOf(j.in)
 	}
 	return in, err
-}
-
-// phase logs that a phase begins. Call the result at its end.
-func (j *job) phase(name string) (end func()) {
-	began := time.Now()
-	j.log.Info(name)
-	return func() { fmt.Printf("%-20s %8.2fs\n", name, time.Since(began).Seconds()) }
 }
 
 // output returns the path of the result.

@@ -42,7 +42,7 @@ func (j *job) start(ctx context.Context) (*crew, error) {
 	for i := range j.workers {
 		cmd := exec.Command(self, append(args, "-child")...)
 		cmd.Env = append(os.Environ(), "REDIS_URL="+j.url())
-		cmd.Stderr = os.Stderr
+		cmd.Stderr = j.screen
 		in, err := cmd.StdinPipe()
 		if err == nil {
 			err = cmd.Start()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/scatter"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -25,8 +26,9 @@ import (
 // job is one sort. The coordinator and the workers have one each, with the same keys and folder.
 type job struct {
 	options
-	rdb redis.UniversalClient
-	log *slog.Logger
+	rdb    redis.UniversalClient
+	log    *slog.Logger
+	screen *cli.Screen // of the coordinator
 }
 
 // chunk is a part of the file: the lines that begin in it.
@@ -56,6 +58,19 @@ func (j *job) chunks() string      { return j.name + ":chunks" }
 func (j *job) blocks(r int) string { return fmt.Sprintf("%s:range:%d", j.name, r) }
 func (j *job) runs(r int) string   { return filepath.Join(j.dir, fmt.Sprintf("range-%d", r)) }
 func (j *job) sorted(r int) string { return filepath.Join(j.dir, fmt.Sprintf("sorted-%d", r)) }
+
+// streams returns the keys of the streams of the second phase.
+func (j *job) streams() []string {
+	keys := []string{j.chunks()}
+	for r := range j.ranges {
+		keys = append(keys, j.blocks(r))
+	}
+	return keys
+}
+
+// partsOf returns the key of the stream that a scatter has its parts in.
+func partsOf(name string) string { return redisio.Beside(name, ":parts") }
+
 func (j *job) done() (*gather.Barrier, error) {
 	return gather.NewBarrier(j.rdb, gather.BarrierConfig{Name: j.name + ":sorted", Expect: j.ranges})
 }
@@ -73,22 +88,22 @@ func (j *job) sort(ctx context.Context, bytes int64) (total digest, err error) {
 	for off := int64(0); off < bytes; off += int64(j.chunk) {
 		chunks = append(chunks, chunk{N: len(chunks), File: j.in, Off: off, Len: min(int64(j.chunk), bytes-off)})
 	}
-	end := j.phase("sample")
+	end := j.phase(ctx, "sample", partsOf(j.samples().Name))
 	sampled, err := all(ctx, j.rdb, j.samples(), chunks)
 	if end(); err != nil {
 		return total, fmt.Errorf("sample: %w", err)
 	}
-	end = j.phase("partition and sort")
+	end = j.phase(ctx, "partition and sort", j.streams()...)
 	err = j.partition(ctx, chunks, borders(sampled, j.ranges))
 	if end(); err != nil {
 		return total, fmt.Errorf("partition: %w", err)
 	}
-	end = j.phase("merge")
+	end = j.phase(ctx, "merge", partsOf(j.merges().Name))
 	merged, err := all(ctx, j.rdb, j.merges(), ranges)
 	if end(); err != nil {
 		return total, fmt.Errorf("merge: %w", err)
 	}
-	defer j.phase("write")()
+	defer j.phase(ctx, "write")()
 	return j.write(merged)
 }
 
@@ -161,17 +176,13 @@ func (j *job) write(ranges []digest) (total digest, err error) {
 // deleteKeys deletes what would expire later.
 func (j *job) deleteKeys() {
 	ctx := context.Background()
-	keys := []string{j.chunks()}
-	for r := range j.ranges {
-		keys = append(keys, j.blocks(r))
-	}
-	for _, key := range keys {
+	for _, key := range j.streams() {
 		for _, k := range []string{key, redisio.Beside(key, ":end"), key + ":dead"} {
 			_ = j.rdb.Del(ctx, k).Err() // it expires, or is empty
 		}
 	}
 	for _, key := range []string{j.samples().Name, j.merges().Name} {
-		_ = j.rdb.Del(ctx, redisio.Beside(key, ":parts")).Err()
+		_ = j.rdb.Del(ctx, partsOf(key)).Err()
 		_ = j.rdb.Del(ctx, redisio.Beside(key, ":notices")).Err()
 	}
 	if b, err := j.done(); err == nil {

@@ -35,12 +35,14 @@ func main() {
 		if o.role == roleWorker {
 			return work(ctx, o, log)
 		}
-		return coordinate(ctx, o, log)
+		return coordinate(ctx, o)
 	})
 }
 
 // coordinate sorts the file, by workers that it starts.
-func coordinate(ctx context.Context, o options, log *slog.Logger) (err error) {
+func coordinate(ctx context.Context, o options) (err error) {
+	screen := cli.NewScreen(os.Stderr)
+	log := screen.Log()
 	rdb, done, err := cli.Redis(ctx, log)
 	if err != nil {
 		return err
@@ -57,7 +59,7 @@ func coordinate(ctx context.Context, o options, log *slog.Logger) (err error) {
 	if o.dir, err = filepath.Abs(o.dir); err != nil {
 		return err
 	}
-	j := &job{options: o, rdb: rdb, log: log}
+	j := &job{options: o, rdb: rdb, log: log, screen: screen}
 	defer j.deleteKeys()
 	fmt.Println(partition(j).Mermaid())
 	input, err := j.input(ctx)

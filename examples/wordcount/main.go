@@ -61,8 +61,8 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer closeRedis()
-	screen, s := newScreen(os.Stderr), streamsOf(o.name)
-	log := screen.log()
+	screen, s := cli.NewScreen(os.Stderr), streamsOf(o.name)
+	log := screen.Log()
 	log.Info(where)
 	ctx, _, end := cli.Inspect(ctx, "wordcount", rdb, log)
 	defer end()
@@ -95,7 +95,7 @@ func run(ctx context.Context, o options) error {
 
 	fmt.Println(g.Mermaid())
 	total := rdb.XLen(ctx, s.lines).Val()
-	last, err := screen.watch(ctx, g, countLine(total), func() bool {
+	last, err := watch(ctx, screen, g, countLine(total), func() bool {
 		unread, pending, err := s.left(ctx, rdb)
 		return err == nil && unread+pending == 0
 	})

@@ -3,71 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// screen shows progress and logs on standard error. On a terminal, progress is one line that is
-// overwritten again and again. Elsewhere it is a plain line every few seconds.
-type screen struct {
-	f    *os.File
-	tty  bool
-	mu   sync.Mutex
-	line string    // on a terminal: the current line of progress
-	last time.Time // elsewhere: when the last line was written
-}
-
-const plainEvery = 3 * time.Second
-
-func newScreen(f *os.File) *screen { return &screen{f: f, tty: cli.IsTerminal(f), last: time.Now()} }
-
-func (s *screen) log() *slog.Logger { return cli.Console(s, s.tty) }
-
-// Write writes a line of the log above the progress.
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.line == "" {
-		return s.f.Write(p)
-	}
-	if _, err := fmt.Fprintf(s.f, "\r\x1b[K%s%s", p, s.line); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-func (s *screen) show(line string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.tty:
-		s.line = line
-		fmt.Fprint(s.f, "\r\x1b[K", line)
-	case time.Since(s.last) >= plainEvery:
-		s.last = time.Now()
-		fmt.Fprintln(s.f, line)
-	}
-}
-
-// end keeps the line of progress, and moves on to the next line.
-func (s *screen) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.line != "" {
-		fmt.Fprintln(s.f)
-	}
-	s.line = ""
-}
-
 // watch runs a graph and shows its progress. It drains the graph when over returns true. It returns
 // after the graph has ended, by itself, by the drain, or because ctx is done.
-func (s *screen) watch(
+func watch(
 	ctx context.Context,
+	screen *cli.Screen,
 	g *flow.Graph,
 	line func(flow.Snapshot) string,
 	over func() bool,
@@ -76,18 +22,18 @@ func (s *screen) watch(
 	if err != nil {
 		return flow.Snapshot{}, err
 	}
-	defer s.end()
+	defer screen.End()
 	every := time.NewTicker(100 * time.Millisecond)
 	defer every.Stop()
 	for {
 		select {
 		case <-running.Done():
 			snap := snapshot(ctx, running)
-			s.show(line(snap))
+			screen.Show(line(snap))
 			return snap, running.Wait()
 		case <-every.C:
 		}
-		s.show(line(snapshot(ctx, running)))
+		screen.Show(line(snapshot(ctx, running)))
 		if over() {
 			_, _ = running.Drain(context.WithoutCancel(ctx)) // Wait returns the result
 		}

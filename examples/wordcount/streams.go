@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 )
 
@@ -33,11 +34,11 @@ const (
 
 // load claims the name and runs the graph that loads the lines. After an interruption it deletes
 // everything.
-func (s streams) load(ctx context.Context, rdb redis.UniversalClient, g *flow.Graph, screen *screen) error {
+func (s streams) load(ctx context.Context, rdb redis.UniversalClient, g *flow.Graph, screen *cli.Screen) error {
 	if err := s.claim(ctx, rdb); err != nil {
 		return err
 	}
-	_, err := screen.watch(ctx, g, loadLine, func() bool { return false })
+	_, err := watch(ctx, screen, g, loadLine, func() bool { return false })
 	if err == nil && ctx.Err() != nil {
 		fmt.Println("interrupted while loading: nothing is counted, and the lines are deleted")
 	}
