@@ -38,28 +38,24 @@ var floors = map[string][][]string{
 		{"admin", "dead", "gather"},
 		{"reader"},
 		{"writer", "jobstate"},
-		{"schedule", "dedupe", "ratelimit", "streamersonv1"},
-		{"writer"},
-		{"schedule", "dedupe", "ratelimit", "transcript", "streamersonv1"},
+		{"schedule", "dedupe", "ratelimit", "transcript", "streamersonv1", "view", "eventstore", "embedded", "redistest"},
 		{"internal/probe"},
 		{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
 		{"internal/conn"},
 		{"internal/resp"},
 		{""},
-		{"internal/fault", "internal/scan"},
+		{"internal/fault", "internal/scan", "internal/server"},
 	},
 	"gateways": {
 		{"app", "metrics", "tracing", "inspect"},
 		{"parts", "scale"},
-		{"ws", "sse", "jobs"},
-		{"parts", "scale", "durable"},
-		{"ws", "sse"},
-		{"web", "events", "scatter"},
+		{"ws", "sse", "jobs", "durable"},
+		{"web", "events", "scatter", "projection"},
 		{"internal/problem"},
 		{""},
 		{"internal/plan", "internal/outbox", "internal/relay"},
 		{"internal/wire", "internal/slot", "internal/cors", "internal/places", "internal/strictjson", "internal/wait",
-			"internal/traces"},
+			"internal/traces", "internal/eventstream"},
 	},
 }
 
@@ -69,7 +65,11 @@ func TestFloors(t *testing.T) {
 	for room, levels := range floors {
 		for i, names := range levels {
 			for _, name := range names {
-				floor[path.Join(room, name)] = i
+				dir := path.Join(room, name)
+				if _, twice := floor[dir]; twice {
+					t.Errorf("%s is on two floors", dir)
+				}
+				floor[dir] = i
 			}
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/eventstream"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
-	"github.com/streamerson/streamerson-go/gateways/sse"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/transcript"
 )
@@ -35,14 +35,14 @@ func (h *pageHandler) serveEvents(w http.ResponseWriter, r *http.Request) error 
 		w.WriteHeader(http.StatusNoContent) // the client has the end: it must not reconnect
 		return nil
 	}
-	out := newStreamWriter(w, h.cfg.WriteTimeout)
-	defer out.end()
-	out.header()
+	out := eventstream.New(w, h.cfg.WriteTimeout)
+	defer out.End()
 	if r.Method == http.MethodHead {
+		out.Begin()
 		return nil
 	}
-	out.text = append(out.text, "retry: 1000\n"...)
-	if err := out.flush(); err != nil {
+	out.Retry(time.Second)
+	if err := out.Flush(); err != nil {
 		if errors.Is(err, http.ErrNotSupported) {
 			h.r.cfg.Log.Error("durable: the http.ResponseWriter can't flush: add a method Unwrap to its wrapper")
 		}
@@ -54,86 +54,38 @@ func (h *pageHandler) serveEvents(w http.ResponseWriter, r *http.Request) error 
 		}
 		if end != nil {
 			cursor := redisio.ID{Ms: f.info.Base.Ms, Seq: f.at.Seq}
-			out.event(cursor.String(), "end", endMessage(*end).text())
+			if err := out.Event(cursor.String(), "end", endMessage(*end).text()); err != nil {
+				return err
+			}
 		}
-		return out.flush()
+		return out.Flush()
 	}
-	if err := h.drain(r.Context(), f, send, out.quiet); err != nil && r.Context().Err() == nil {
+	if err := h.drain(r.Context(), f, send, quiet(out)); err != nil && r.Context().Err() == nil {
 		// The client reconnects; unless the reply is gone, which a new request tells it.
 		h.r.cfg.Log.Info("durable: events ended", "path", problem.LogPath(r), "error", err)
 	}
 	return nil
 }
 
-// encode appends events to the buffer, and flushes it when it is large.
-func encode(f *follower, out *streamWriter, events []event) error {
-	for _, e := range events {
-		if len(out.text) >= mostBuffer {
-			if err := out.flush(); err != nil {
-				return err
-			}
-		}
-		switch {
+// encode adds events to what is sent.
+func encode(f *follower, out *eventstream.Writer, events []event) (err error) {
+	for i := 0; i < len(events) && err == nil; i++ {
+		switch e := events[i]; {
 		case e.gap != nil:
-			out.event(e.gap.To, "gap", gapMessage(e.gap).text())
+			err = out.Event(e.gap.To, "gap", gapMessage(e.gap).text())
 		case e.entry.Reset:
-			out.event(e.entry.ID.String(), "reset", []byte("{}"))
+			err = out.Event(e.entry.ID.String(), "reset", []byte("{}"))
 		default:
-			out.event(e.entry.ID.String(), "", plain(f.info.ContentType, e.entry.Data))
+			err = out.Event(e.entry.ID.String(), "", plain(f.info.ContentType, e.entry.Data))
 		}
-	}
-	return nil
-}
-
-// mostBuffer is how many bytes a client has in a buffer, unless one event is larger.
-const mostBuffer = 64 << 10
-
-// streamWriter writes a response of server-sent events.
-type streamWriter struct {
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	timeout time.Duration
-	text    []byte // not flushed yet
-}
-
-func newStreamWriter(w http.ResponseWriter, timeout time.Duration) *streamWriter {
-	return &streamWriter{w: w, rc: http.NewResponseController(w), timeout: timeout}
-}
-
-func (o *streamWriter) header() {
-	h := o.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Accel-Buffering", "no") // for proxies
-	o.w.WriteHeader(http.StatusOK)
-}
-
-func (o *streamWriter) event(id, typ string, data []byte) {
-	o.text = sse.AppendEvent(o.text, id, typ, data)
-}
-
-// flush sends the buffer within the timeout.
-func (o *streamWriter) flush() error {
-	_ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) // if not supported, the server's own applies
-	_, err := o.w.Write(o.text)
-	if o.text = o.text[:0]; cap(o.text) > 2*mostBuffer { // the client may be silent for hours
-		o.text = nil
-	}
-	if err == nil {
-		err = o.rc.Flush()
-	}
-	if err == nil {
-		_ = o.rc.SetWriteDeadline(time.Time{}) // on HTTP/2 a deadline would also end a silent stream
 	}
 	return err
 }
 
-// quiet sends a comment.
-func (o *streamWriter) quiet() error {
-	o.text = append(o.text, ":\n"...)
-	return o.flush()
+// quiet returns a function that sends a comment.
+func quiet(out *eventstream.Writer) func() error {
+	return func() error {
+		out.Comment()
+		return out.Flush()
+	}
 }
-
-// end restores the connection's write deadline.
-func (o *streamWriter) end() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/eventstream"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/redisio/transcript"
 )
@@ -22,18 +23,17 @@ type control struct {
 // eventStream is an answer of server-sent events.
 type eventStream struct {
 	in  *reading
-	out *streamWriter
+	out *eventstream.Writer
 }
 
 // events serves a stream as server-sent events of the protocol. The answer ends after HTTPConfig.SSE,
 // and at a reset or a gap; then the client reconnects, and its next request tells it.
 func (h *protocol) events(w http.ResponseWriter, r *http.Request, in *reading, out answered) error {
-	s := &eventStream{in: in, out: newStreamWriter(w, h.cfg.WriteTimeout)}
+	s := &eventStream{in: in, out: eventstream.New(w, h.cfg.WriteTimeout)}
 	if !isText(typeOf(in.info)) {
 		w.Header().Set(headerEncoding, "base64")
 	}
-	s.out.header()
-	defer s.out.end()
+	defer s.out.End()
 	for {
 		in.after = out.last
 		if s.send(out.values, out.upToDate, out.closed) != nil || out.closed {
@@ -71,7 +71,7 @@ func (h *protocol) follow(r *http.Request, s *eventStream) {
 		}
 		return s.send(values, true, end != nil)
 	}
-	if err := h.drain(ctx, f, send, s.out.quiet); err != nil && ctx.Err() == nil {
+	if err := h.drain(ctx, f, send, quiet(s.out)); err != nil && ctx.Err() == nil {
 		h.r.cfg.Log.Info("durable: events ended", "path", problem.LogPath(r), "error", err)
 	}
 }
@@ -84,7 +84,9 @@ func (s *eventStream) send(values [][]byte, upToDate, closed bool) error {
 		if !isText(contentType) {
 			data = base64.StdEncoding.AppendEncode(nil, data)
 		}
-		s.out.event("", "data", data)
+		if err := s.out.Event("", "data", data); err != nil {
+			return err
+		}
 	}
 	c := control{Next: offsetOf(s.in.after), UpToDate: upToDate, Closed: closed}
 	if !closed {
@@ -94,6 +96,8 @@ func (s *eventStream) send(values [][]byte, upToDate, closed bool) error {
 	if err != nil { // can't happen: strings and booleans
 		return err
 	}
-	s.out.event("", "control", text)
-	return s.out.flush()
+	if err := s.out.Event("", "control", text); err != nil {
+		return err
+	}
+	return s.out.Flush()
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/eventstream"
 )
 
 const (
@@ -23,11 +25,8 @@ func (p *Page) live(w http.ResponseWriter, r *http.Request) {
 	}
 	defer p.viewers.Add(-1)
 	graph := r.URL.Query().Get("graph")
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-store, no-transform") // a compressing proxy would wait for more data
-	h.Set("X-Accel-Buffering", "no")                 // nginx
-	rc := http.NewResponseController(w)
+	out := eventstream.New(w, writeTimeout)
+	defer out.End()
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
 	for {
@@ -36,12 +35,8 @@ func (p *Page) live(w http.ResponseWriter, r *http.Request) {
 			p.cfg.Log.Error("inspect: the state can't be encoded", "error", err)
 			return
 		}
-		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // not all writers have deadlines
-		event := append(append([]byte("retry: 2000\ndata: "), text...), "\n\n"...)
-		if _, err := w.Write(event); err != nil {
-			return
-		}
-		if err := rc.Flush(); err != nil {
+		out.Retry(2 * time.Second)
+		if out.Event("", "", text) != nil || out.Flush() != nil {
 			return
 		}
 		select {

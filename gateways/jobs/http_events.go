@@ -9,8 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/streamerson/streamerson-go/gateways"
-	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+	"github.com/streamerson/streamerson-go/gateways/internal/eventstream"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
@@ -90,11 +89,12 @@ func (h *handler[T, R]) follow(
 	defer l.Close()
 	out := newEvents(w)
 	over, err := now(out)
-	if err != nil && !out.begun {
+	if err != nil && !out.Begun() {
 		return err
 	}
+	defer out.End()
 	for err == nil && !over {
-		if err = out.flush(); err != nil {
+		if err = out.Flush(); err != nil {
 			return nil // the client has gone
 		}
 		b, wrong := l.Next(r.Context())
@@ -106,7 +106,7 @@ func (h *handler[T, R]) follow(
 			continue
 		}
 		if len(b.Items) == 0 {
-			out.text = append(out.text, ':', '\n')
+			out.Comment()
 		}
 		for i := range b.Items {
 			over, err = h.change(r, out, b.Items[i].Value, o.All)
@@ -116,7 +116,7 @@ func (h *handler[T, R]) follow(
 		}
 	}
 	if err == nil {
-		_ = out.flush() // the client may have gone
+		_ = out.Flush() // the client may have gone
 	}
 	return nil
 }
@@ -139,17 +139,14 @@ func (h *handler[T, R]) change(r *http.Request, out *events, j Job, all bool) (o
 	return !all && j.State.Ended(), out.send(j)
 }
 
-// events writes server-sent events.
+// events sends states of jobs.
 type events struct {
-	w     http.ResponseWriter
-	rc    *http.ResponseController
-	text  []byte
-	begun bool
-	sent  map[string]int64 // the versions that the client has
+	*eventstream.Writer
+	sent map[string]int64 // the versions that the client has
 }
 
 func newEvents(w http.ResponseWriter) *events {
-	return &events{w: w, rc: http.NewResponseController(w), sent: make(map[string]int64)}
+	return &events{eventstream.New(w, writeTimeout), make(map[string]int64)}
 }
 
 // sentMost is how many versions are remembered; more are only needed to suppress repetitions.
@@ -168,36 +165,5 @@ func (o *events) send(j Job) error {
 	if err != nil {
 		return fmt.Errorf("jobs: encode the state: %w", err)
 	}
-	o.text = fmt.Appendf(o.text, "id: %d\nevent: job\ndata: %s\n\n", j.Version, data)
-	if len(o.text) > 64<<10 {
-		return o.flush()
-	}
-	return nil
-}
-
-// flush sends what was added. The first one begins the answer.
-func (o *events) flush() error {
-	if !o.begun {
-		h := o.w.Header()
-		h.Set("Content-Type", "text/event-stream; charset=utf-8")
-		h.Set("Cache-Control", "no-store, no-transform")
-		h.Set("X-Accel-Buffering", "no")
-		h.Set("X-Content-Type-Options", "nosniff")
-		untimed(o.rc)
-		o.w.WriteHeader(http.StatusOK)
-		o.begun = true
-	}
-	_ = o.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := o.w.Write(o.text)
-	o.text = o.text[:0]
-	if err == nil {
-		err = o.rc.Flush()
-	}
-	if err == nil {
-		_ = o.rc.SetWriteDeadline(time.Time{})
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", problem.New(gateways.CodeInternal, "events cannot be sent"), err)
-	}
-	return nil
+	return o.Event(strconv.FormatInt(j.Version, 10), "job", data)
 }

@@ -83,12 +83,3 @@ func ExampleServeStream() {
 	//
 	// <nil>
 }
-
-func ExampleAppendEvent() {
-	fmt.Printf("%s", sse.AppendEvent(nil, "7", "price", []byte("3\n4")))
-	// Output:
-	// id: 7
-	// event: price
-	// data: 3
-	// data: 4
-}

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/eventstream"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -59,9 +58,9 @@ func (g *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer g.Leave()
-	out := &eventWriter{w: w, rc: http.NewResponseController(w), timeout: g.cfg.WriteTimeout}
+	out := &client{Writer: eventstream.New(w, g.cfg.WriteTimeout)}
 	if r.Method == http.MethodHead {
-		out.Header()
+		out.Begin()
 		return nil
 	}
 	l, gap, err := g.listen(r, feed)
@@ -69,15 +68,12 @@ func (g *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer l.Close()
-	defer out.end()
-	out.Header()
-	out.text = append(out.text, "retry: "...)
-	// sent with the first event: some libraries treat it alone as an event
-	out.text = append(strconv.AppendInt(out.text, g.cfg.Retry.Milliseconds(), 10), '\n')
+	defer out.End()
+	out.Retry(g.cfg.Retry)
 	if gap != nil {
-		out.gap(gap, l.Cursor())
+		err = out.gap(gap, l.Cursor())
 	}
-	if err := out.flush(); errors.Is(err, http.ErrNotSupported) {
+	if err = errors.Join(err, out.Flush()); errors.Is(err, http.ErrNotSupported) {
 		g.cfg.Log.Error("sse: the http.ResponseWriter can't flush: add a method Unwrap to its wrapper")
 		return nil
 	} else if err != nil {
@@ -170,72 +166,54 @@ func isLastEventID(name string) bool {
 }
 
 // send writes events until the client or the server ends it.
-func (g *Handler) send(ctx context.Context, l *relay.Listener[[]byte], out *eventWriter) error {
+func (g *Handler) send(ctx context.Context, l *relay.Listener[[]byte], out *client) error {
 	for {
 		b, err := l.Next(ctx)
 		switch {
 		case errors.Is(err, relay.ErrTooSlow):
 			g.slow.Add(1)
-			out.text = append(out.text, "event: overflow\ndata: {}\n\n"...)
-			return out.flush()
+			return errors.Join(out.Event("", "overflow", []byte("{}")), out.Flush())
 		case redisio.IsPermanent(err):
 			g.cfg.Log.Warn("sse: reading the stream failed", "error", err)
 			return nil
 		case err != nil: // the client may reconnect elsewhere
 			return nil
 		}
-		if b.Gap != nil {
-			out.gap(b.Gap, b.Gap.To)
-		}
-		for i := range b.Items {
-			if err := out.event(b.Items[i].Value); err != nil {
-				return err
-			}
-			out.last = b.Items[i].Cursor
-		}
-		out.progress(b.Cursor, b.Gap == nil && len(b.Items) == 0)
-		if err := out.flush(); err != nil {
+		if err := out.batch(b); err != nil {
 			return err
 		}
 	}
 }
 
-// flushEvery is how many bytes are written before they are flushed.
-const flushEvery = 64 << 10
-
-// eventWriter writes events to one client.
-type eventWriter struct {
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	timeout time.Duration
-	text    []byte // not yet written
-	last    string // the ID that the client has
+// client is a client that receives events.
+type client struct {
+	*eventstream.Writer
+	last string // the ID that the client has
 }
 
-func (o *eventWriter) Header() {
-	h := o.w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-store, no-transform") // a compressing proxy would wait for more data
-	h.Set("X-Accel-Buffering", "no")                 // nginx
-	h.Set("X-Content-Type-Options", "nosniff")
-	_ = o.rc.SetReadDeadline(time.Time{}) // if not supported, the server's own deadline applies
-	o.w.WriteHeader(http.StatusOK)
-}
-
-// event writes an event. It flushes when the buffer exceeds 64 KiB, so that slow clients are
-// detected early.
-func (o *eventWriter) event(frame []byte) error {
-	if len(o.text) > 0 && len(o.text)+len(frame) > flushEvery {
-		if err := o.flush(); err != nil {
+// batch sends what a listener has received. A silent time gives a heartbeat.
+func (o *client) batch(b relay.Batch[[]byte]) error {
+	if b.Gap != nil {
+		if err := o.gap(b.Gap, b.Gap.To); err != nil {
 			return err
 		}
 	}
-	o.text = append(o.text, frame...)
-	return nil
+	for i := range b.Items {
+		if err := o.Frame(b.Items[i].Value); err != nil {
+			return err
+		}
+		o.last = b.Items[i].Cursor
+	}
+	if b.Gap == nil && len(b.Items) == 0 {
+		if err := o.heartbeat(b.Cursor); err != nil {
+			return err
+		}
+	}
+	return o.Flush()
 }
 
-// gap writes a gap. Its ID is the position to continue at.
-func (o *eventWriter) gap(g *relay.Gap, cursor string) {
+// gap adds a gap. Its ID is the position to continue at.
+func (o *client) gap(g *relay.Gap, cursor string) error {
 	data, err := json.Marshal(struct {
 		From   string `json:"from"`
 		To     string `json:"to"`
@@ -244,50 +222,20 @@ func (o *eventWriter) gap(g *relay.Gap, cursor string) {
 	if err != nil { // can't happen: two strings and a number
 		panic(err)
 	}
-	o.text = appendEvent(o.text, cursor, "gap", data)
 	o.last = cursor
+	return o.Event(cursor, "gap", data)
 }
 
 // keepalive is the type of events that advance the client's ID.
 const keepalive = "keepalive"
 
-// progress writes a heartbeat if beat is set: an event that advances the client's ID past events
-// for others, or a comment if the ID is current.
-func (o *eventWriter) progress(cursor string, beat bool) {
-	switch {
-	case !beat:
-	case cursor == o.last:
-		o.text = append(o.text, ":\n"...) // without an empty line, so it ends no event
-	default:
-		o.text = appendEvent(o.text, cursor, keepalive, []byte("{}"))
-		o.last = cursor
+// heartbeat adds an event that advances the client's ID past events for others, or a comment if the
+// ID is current.
+func (o *client) heartbeat(cursor string) error {
+	if cursor == o.last {
+		o.Comment()
+		return nil
 	}
+	o.last = cursor
+	return o.Event(cursor, keepalive, []byte("{}"))
 }
-
-// flush sends the buffer within the timeout.
-func (o *eventWriter) flush() error {
-	// if not supported, the server's own deadline applies
-	soon := func() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) }
-	var err error
-	for rest := o.text; len(rest) > 0 && err == nil; {
-		n := min(len(rest), flushEvery)
-		soon()
-		_, err = o.w.Write(rest[:n])
-		rest = rest[n:]
-	}
-	if err == nil {
-		soon()
-		err = o.rc.Flush()
-	}
-	if cap(o.text) > 2*flushEvery {
-		o.text = nil
-	}
-	o.text = o.text[:0]
-	if err == nil {
-		_ = o.rc.SetWriteDeadline(time.Time{}) // on an HTTP/2 stream a deadline would also end a silent stream
-	}
-	return err
-}
-
-// end restores the connection's write deadline.
-func (o *eventWriter) end() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) }

@@ -7,9 +7,9 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/eventstream"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -32,18 +32,14 @@ func ServeStream[T any](w http.ResponseWriter, r *http.Request, values iter.Seq2
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	out := &eventWriter{w: w, rc: http.NewResponseController(w), timeout: defaultSSEWrite}
+	out := eventstream.New(w, defaultSSEWrite)
 	codec := redisio.DefaultCodec[T]()
 	n := 0
 	tell := func(typ string, data []byte) bool {
-		if n == 0 {
-			out.Header()
-		}
 		n++
-		out.text = appendEvent(out.text, strconv.Itoa(n), typ, data)
-		return out.flush() == nil
+		return out.Event(strconv.Itoa(n), typ, data) == nil && out.Flush() == nil
 	}
-	defer func() { _ = out.rc.SetWriteDeadline(time.Now().Add(out.timeout)) }()
+	defer out.End()
 	err := eachValue(values, func(v T) (bool, error) {
 		data, err := codec.Append(nil, v)
 		if err != nil {

@@ -124,13 +124,16 @@ func TestProduceFails(t *testing.T) {
 	}
 }
 
-// A server that is full refuses: all entries of the first batch, which has one line or more, are counted as not written.
+// A server that is full refuses: all entries of the first batch, which has one line or more, are
+// counted as not written.
 func TestProduceToAFullServer(t *testing.T) {
 	server := redistest.Start(t, redistest.Args("--maxmemory", "500kb", "--maxmemory-policy", "noeviction"))
 	s := &stand{rdb: server.Client(t), url: server.URL(), key: "orders"}
 	code, out, errs := s.feed(t, t.Context(), strings.NewReader("a\nb\nc\n"), "produce", "KEY", "-json")
 	n := strings.Count(out, `"outcome":"not written"`)
-	want := map[int]string{1: "1 not written: line 1\n", 2: "2 not written: lines 1–2\n", 3: "3 not written: lines 1–3\n"}
+	want := map[int]string{
+		1: "1 not written: line 1\n", 2: "2 not written: lines 1–2\n", 3: "3 not written: lines 1–3\n",
+	}
 	if code != exitFailed || n == 0 || !strings.Contains(out, fmt.Sprintf(`"at":%d,`, n)) ||
 		!strings.Contains(errs, want[n]) || !strings.Contains(errs, "OOM") {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
