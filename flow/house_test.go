@@ -51,6 +51,7 @@ var floors = map[string][][]string{
 		{"parts", "scale"},
 		{"ws", "sse", "jobs", "durable"},
 		{"web", "events", "scatter", "projection"},
+		{"internal/bodies"},
 		{"internal/problem"},
 		{""},
 		{"internal/plan", "internal/outbox", "internal/relay"},

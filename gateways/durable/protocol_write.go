@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/bodies"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/redisio/transcript"
 )
@@ -37,12 +36,15 @@ func (h *protocol) create(w http.ResponseWriter, r *http.Request, id string) err
 	if spec.TTL, spec.Expires, err = lifeOf(r.Header); err != nil {
 		return err
 	}
-	body, err := h.body(w, r)
-	if err == nil && len(body) > 0 {
-		spec.Values, err = h.split(spec.ContentType, body)
-	}
-	if err != nil {
+	var body bodies.Body
+	defer body.Release()
+	if err := body.Read(w, r, h.r.store.Config().MaxBytes); err != nil {
 		return err
+	}
+	if len(body.Bytes) > 0 {
+		if spec.Values, err = h.split(spec.ContentType, body.Bytes); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
@@ -106,20 +108,6 @@ func lifeOf(h http.Header) (ttl time.Duration, until time.Time, err error) {
 
 const mostLife = 365 * 24 * time.Hour
 
-// body reads the body of a request.
-func (h *protocol) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limit := h.r.store.Config().MaxBytes
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, problem.New(gateways.CodeTooLarge, "request body exceeds "+strconv.FormatInt(limit, 10)+" bytes")
-	case err != nil:
-		return nil, invalid("request body could not be read")
-	}
-	return body, nil
-}
-
 // split returns the messages of a body of JSON, one level of arrays flattened, or the pieces of other
 // bodies.
 func (h *protocol) split(contentType string, body []byte) (values [][]byte, err error) {
@@ -154,16 +142,19 @@ func (h *protocol) append(w http.ResponseWriter, r *http.Request, id string) err
 	if err := producerOf(r.Header, &p); err != nil {
 		return err
 	}
-	body, err := h.body(w, r)
-	switch {
-	case err != nil:
+	var body bodies.Body
+	defer body.Release()
+	if err := body.Read(w, r, h.r.store.Config().MaxBytes); err != nil {
 		return err
-	case len(body) == 0 && !p.Close:
+	}
+	switch n := len(body.Bytes); {
+	case n == 0 && !p.Close:
 		return invalid("request body is empty")
-	case len(body) > 0 && p.ContentType == "":
+	case n > 0 && p.ContentType == "":
 		return invalid("Content-Type is missing")
-	case len(body) > 0:
-		if p.Values, err = h.split(p.ContentType, body); err != nil {
+	case n > 0:
+		var err error
+		if p.Values, err = h.split(p.ContentType, body.Bytes); err != nil {
 			return err
 		}
 		if len(p.Values) == 0 {

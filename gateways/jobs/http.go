@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/bodies"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 )
@@ -119,20 +119,16 @@ func (h *handler[T, R]) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler[T, R]) post(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(h.q.cfg.MaxPayload)))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		problem.StopReading(w)
-		return problem.New(gateways.CodeTooLarge, fmt.Sprintf("request body exceeds %d bytes", large.Limit))
-	case err != nil:
-		return problem.New(gateways.CodeInvalid, "request body incomplete")
+	var body bodies.Body
+	defer body.Release()
+	if err := body.Read(w, r, int64(h.q.cfg.MaxPayload)); err != nil {
+		return err
 	}
 	ct := r.Header.Get("Content-Type")
 	if want := h.q.codec.ContentType(); want == "application/json" && ct != "" && !wire.IsJSON(ct) {
 		return problem.New(gateways.CodeUnsupported, "unsupported content type: send application/json")
 	}
-	v, err := wire.DecodeBody(h.q.codec, body, ct)
+	v, err := wire.DecodeBody(h.q.codec, body.Bytes, ct)
 	if err != nil {
 		return fmt.Errorf("%w: %w", problem.New(gateways.CodeInvalid, "request body invalid"), err)
 	}

@@ -143,7 +143,7 @@ func bind[Q any](b *binder, in *incoming) (q Q, err error) {
 		if !in.isJSON() {
 			return q, problem.New(gateways.CodeUnsupported, "send the body as "+jsonType)
 		}
-		if err := json.Unmarshal(in.body, &q); err != nil {
+		if err := json.Unmarshal(in.body.Bytes, &q); err != nil {
 			return q, wrongType(err)
 		}
 	}

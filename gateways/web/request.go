@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/bodies"
 	"github.com/streamerson/streamerson-go/gateways/internal/plan"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/gateways/internal/strictjson"
@@ -27,11 +28,9 @@ type incoming struct {
 	identity string
 	names    []string // of the path's values
 	forward  []forwarded
-	body     []byte
+	body     bodies.Body
 	media    string    // the body's type, without parameters; "" if there is no body
 	full     string    // with the parameters that matter
-	budget   *budget   // of the body; nil before it is read
-	held     int64     // bytes taken from the budget
 	values   [2]string // of headers of the reply
 }
 
@@ -39,7 +38,7 @@ func (in *incoming) isJSON() bool { return wire.IsJSON(in.media) }
 
 // generic makes the Request of an HTTP handler.
 func generic(p *plan.Plan[[]byte], in *incoming, raw bool) (gateways.Request, error) {
-	body, media := in.body, in.full
+	body, media := in.body.Bytes, in.full
 	if raw {
 		if err := in.checkPath(); err != nil {
 			return gateways.Request{}, err
@@ -61,12 +60,12 @@ func generic(p *plan.Plan[[]byte], in *incoming, raw bool) (gateways.Request, er
 // object merges path, query and body into one JSON value.
 func (in *incoming) object() ([]byte, error) {
 	if in.media != "" && len(in.names) == 0 {
-		return in.body, nil
+		return in.body.Bytes, nil
 	}
 	if err := in.checkPath(); err != nil {
 		return nil, err
 	}
-	dst := make([]byte, 0, len(in.body)+64)
+	dst := make([]byte, 0, len(in.body.Bytes)+64)
 	dst = append(dst, '{')
 	for _, name := range in.names {
 		dst = member(dst, name)
@@ -104,7 +103,7 @@ func (in *incoming) object() ([]byte, error) {
 // merge appends the body's members to those of the path. The body has been checked: it is one JSON
 // value.
 func (in *incoming) merge(dst []byte) ([]byte, error) {
-	body := trimmed(in.body)
+	body := trimmed(in.body.Bytes)
 	if body[0] != '{' {
 		return nil, problem.New(gateways.CodeInvalid, "the body must be a JSON object")
 	}

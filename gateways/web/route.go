@@ -166,10 +166,10 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer end()
 	}
 	in := incoming{http: r, id: requestID(r.Header), forward: e.cfg.forward}
-	defer in.release()
+	defer in.body.Release()
 	w.Header()["X-Request-Id"] = in.value(0, in.id)
 	answer, err := e.answer(w, &in)
-	in.release() // before the caller receives the reply and can send the next request
+	in.body.Release() // before the caller receives the reply and can send the next request
 	if err == nil {
 		err = e.reply(w, &in, &answer)
 	}
@@ -203,7 +203,7 @@ func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (answer gateways.
 	if err != nil {
 		return gateways.Response{}, err
 	}
-	in.body = nil // the request owns it now
+	in.body.Bytes = nil // the request owns it now
 	ctx := in.http.Context()
 	if e.cfg.forget {
 		request.ID = rand.Text()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/bodies"
 	"github.com/streamerson/streamerson-go/gateways/internal/places"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -47,9 +48,9 @@ type ServerConfig struct {
 	// further WebSockets are refused with 503. Defaults to 16,384.
 	MaxConnections int
 	// BodyMemory limits the bytes of request bodies that the routes of this server hold at once,
-	// from the first byte until the request is answered. Bodies that exceed it are answered with
-	// 503. One body may use at most three quarters of it. Defaults to 64 MiB. All routes behind
-	// other servers share another 64 MiB.
+	// from the first byte until the request is answered, including those of jobs and durable.
+	// Bodies that exceed it are answered with 503. One body may use at most three quarters of it.
+	// Defaults to 64 MiB. All routes behind other servers share another 64 MiB.
 	BodyMemory int64
 	// SendBuffer limits the bytes that the operating system buffers for a connection. Streaming
 	// connections, such as those of SSE and ws, use at most 64 KiB. Defaults to 256 KiB. Negative
@@ -83,7 +84,7 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 2*time.Minute)
 	c.MaxHeader = cmp.Or(c.MaxHeader, 32<<10)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 16<<10)
-	c.BodyMemory = cmp.Or(c.BodyMemory, defaultBodyMemory)
+	c.BodyMemory = cmp.Or(c.BodyMemory, bodies.DefaultMemory)
 	c.SendBuffer = cmp.Or(c.SendBuffer, defaultSendBuffer)
 	c.StopTimeout = cmp.Or(c.StopTimeout, 10*time.Second)
 	c.Log = flow.Thinned(c.Log)
@@ -137,7 +138,6 @@ type server struct {
 	cfg      ServerConfig
 	next     http.Handler
 	listener *limited
-	bodies   budget
 	leaving  atomic.Bool  // ctx is done
 	denied   atomic.Int64 // cross-origin requests refused
 
@@ -172,10 +172,10 @@ func (s *server) deny(w http.ResponseWriter, r *http.Request) {
 const cutOff = time.Second
 
 func (s *server) Serve(ctx context.Context, l net.Listener) error {
-	s.bodies.max = s.cfg.BodyMemory
 	s.listener = limit(l, s.cfg.MaxConnections, s.cfg.SendBuffer)
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // the parent of all request contexts
 	base = places.With(base, places.Of(s.cfg.MaxConnections))
+	base = bodies.With(base, bodies.Of(s.cfg.BodyMemory))
 	defer cancel(ErrStopping)
 	srv := &http.Server{
 		Handler:           s,
