@@ -84,7 +84,7 @@ func (c *collector[T, P, R]) take(ctx context.Context, o origin[T]) (*gather.Out
 			return nil, flow.RetryAfter(0, errBefore)
 		default:
 		}
-		if err := flow.Sleep(ctx, min(left+time.Millisecond, time.Second)); err != nil {
+		if err := flow.Backoff(ctx, min(left+time.Millisecond, time.Second)); err != nil {
 			return nil, err
 		}
 	}

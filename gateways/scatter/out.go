@@ -171,7 +171,7 @@ func (s *scatterer[T, P, R]) send(
 				return flow.RetryAfter(0, errDrains)
 			default:
 			}
-			if err := flow.Sleep(ctx, pause.NextBackOff()); err != nil {
+			if err := flow.Backoff(ctx, pause.NextBackOff()); err != nil {
 				return err
 			}
 		case err != nil:
