@@ -51,10 +51,11 @@ func run(ctx context.Context, line *cli.Line, cfg jobs.Config, pace time.Duratio
 		return err
 	}
 	defer done()
-	ctx, _, end := cli.Inspect(ctx, "jobs", rdb, log)
+	ctx, show, end := cli.Inspect(ctx, "jobs", rdb, log)
 	defer end()
 	cfg.Log = log
 	queue := jobs.New[Picture, Thumbs](rdb, "thumbnails", cfg)
+	show.Queue(queue)
 	store := &store{rdb: rdb, keep: cfg.Keep}
 
 	parts := []app.Part{app.Closing(queue.Close)}

@@ -51,7 +51,8 @@
 //
 // # Operating
 //
-// [Queue.Depths] counts what waits, runs, is scheduled and is dead, by priority. [Config.Access] has the
-// rights of a Redis user; the command streams acl -jobs prints them. Dead letters are handled with
-// package redisio/dead: a job that is written back begins again.
+// [Queue.Depths] counts what waits, runs, is scheduled and is dead, by priority; package metrics shows
+// it to Prometheus. [Config.Access] has the rights of a Redis user; the command streams acl -jobs
+// prints them. Dead letters are handled with package redisio/dead: a job that is written back begins
+// again.
 package jobs

@@ -90,8 +90,8 @@ func (q *queue) Get(ctx context.Context, id string) (Job, error) {
 // Depth is how many jobs of a priority have not ended, and how many dead letters there are.
 type Depth = jobstate.Depth
 
-// Depths returns how many jobs of each priority there are, the highest first. Report it as a gauge, and
-// start workers while jobs wait.
+// Depths returns how many jobs of each priority there are, the highest first. Package
+// metrics reports it.
 func (q *queue) Depths(ctx context.Context) ([]Depth, error) {
 	if q.err != nil {
 		return nil, q.err

@@ -7,15 +7,15 @@
 //	ctx = show.Watch(ctx) // graphs that start with ctx are shown
 //
 // A graph's numbers come from its Snapshot, so they cost it nothing between scrapes. A scrape asks
-// Redis for the lag and the pending entries of all sources at once, for at most a second (see
-// Within). Numbers that Redis does not tell in time are absent, never 0 or -1.
+// Redis for the lag and the pending entries of all sources and the depths of all queues of jobs at
+// once, for at most a second (see Within). Numbers that Redis does not tell in time are absent, never 0 or -1.
 //
 // A scrape of 50 graphs of 30 stages (1.5 MB of text) took 52 ms on a server with two cores. At the
 // default scrape interval of 15 s that is 0.35 % of one core. A busy graph of ten stages ran 0.4 %
 // slower when it was scraped each second (BenchmarkScrape, BenchmarkScrapedGraph).
 //
 // Labels are names that a program gives: graph, stage, the ends of an edge (from, to), topic, hub,
-// stream, type, pattern, kind, outcome, event and reason. No label comes from users' data. Parts
+// stream, queue, priority, type, pattern, kind, outcome, event and reason. No label comes from users' data. Parts
 // with the same labels are added up, such as two clients of a topic. Counters of a graph continue
 // when it is started again in the process.
 //

@@ -19,8 +19,8 @@ type Collector struct {
 // Option is an option of New.
 type Option func(*Collector)
 
-// Within limits how long a scrape waits for Redis, which it asks for lag and pending entries.
-// Defaults to 1s. Choose it below the scrape_timeout of Prometheus. 0 or less does not ask.
+// Within limits how long a scrape waits for Redis, which it asks for lag, pending entries and the
+// depths of queues. Defaults to 1s. Choose it below the scrape_timeout of Prometheus. 0 or less does not ask.
 func Within(d time.Duration) Option { return func(c *Collector) { c.within = d } }
 
 const defaultWithin = time.Second
@@ -48,7 +48,9 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.within)
 	defer cancel()
 	s := newSamples()
+	depths := askDepths(ctx, c.set) // while the graphs ask for lag
 	c.graphs.collect(ctx, s)
 	collectGateways(c.set, s)
+	depths(s)
 	s.send(to)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+	"github.com/streamerson/streamerson-go/gateways/jobs"
 	"github.com/streamerson/streamerson-go/gateways/metrics"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
@@ -55,6 +56,9 @@ streamerson_client_waiting_calls{topic="TOPIC"} 0
 streamerson_client_call_duration_seconds_count{kind="call",outcome="answered",topic="TOPIC"} 2
 streamerson_client_call_duration_seconds_bucket{kind="call",outcome="answered",topic="TOPIC",le="+Inf"} 2
 streamerson_hub_sockets{hub="TOPIC"} 0
+streamerson_jobs_scheduled{priority="normal",queue="TOPIC"} 1
+streamerson_jobs_waiting{priority="normal",queue="TOPIC"} 0
+streamerson_jobs_dead{priority="normal",queue="TOPIC"} 0
 streamerson_sse_clients{stream="TOPIC:news"} 0
 streamerson_http_requests_total{outcome="answered",pattern="POST /echo",topic="TOPIC",type="echo"} 1`, s.Topic)
 	// Nothing of a user's data is a label: no consumer, no mailbox, no request.
@@ -63,6 +67,23 @@ streamerson_http_requests_total{outcome="answered",pattern="POST /echo",topic="T
 			t.Errorf("%s has an id", name)
 		}
 	}
+}
+
+// The numbers of a queue are those of all its processes, so two handles of it count once.
+func TestQueues(t *testing.T) {
+	e, s := expose(t), rig.NewStand(t)
+	for range 2 {
+		q := jobs.New[string, int](s.RDB, s.Topic, jobs.Config{})
+		t.Cleanup(func() { _ = q.Close(context.Background()) })
+		if _, _, err := q.Submit(t.Context(), "x", jobs.Priority("high")); err != nil {
+			t.Fatal(err)
+		}
+		e.set.Queue(q).Queue(q)
+	}
+	has(t, e.numbers(t), `
+streamerson_jobs_waiting{priority="high",queue="TOPIC"} 2
+streamerson_jobs_taken{priority="high",queue="TOPIC"} 0
+streamerson_jobs_waiting{priority="low",queue="TOPIC"} 0`, s.Topic)
 }
 
 // promtool's rules for names, units and help texts hold.

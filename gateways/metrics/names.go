@@ -159,6 +159,12 @@ var (
 	eventsRefused = events.total("refused_clients", "Clients answered with 503 because there were too many.")
 	eventsClosed  = events.total("closed_clients", "Clients disconnected, by reason: slow or broken.", "reason")
 
+	queues        = familyOf("jobs", "queue", "priority")
+	jobsWaiting   = queues.most("waiting", "Jobs that wait for a worker.")
+	jobsTaken     = queues.most("taken", "Jobs that workers have: they run, are read ahead, or are tried again later.")
+	jobsScheduled = queues.most("scheduled", "Jobs for later.")
+	jobsDead      = queues.most("dead", "Dead letters.")
+
 	routes        = familyOf("http", "topic", "type", "pattern")
 	routeRequests = routes.total("requests", "Requests to routes, by outcome.", "outcome")
 )

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -15,6 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+	"github.com/streamerson/streamerson-go/gateways/jobs"
 	"github.com/streamerson/streamerson-go/gateways/metrics"
 	"github.com/streamerson/streamerson-go/gateways/parts"
 	"github.com/streamerson/streamerson-go/gateways/sse"
@@ -92,7 +94,12 @@ func program(t testing.TB, e *exposed) *rig.Stand {
 	events := sse.New(s.RDB, sse.Config{Key: s.Topic + ":news"})
 	t.Cleanup(func() { _ = events.Close(context.Background()) })
 	route := web.HTTP(client, "echo")
-	e.set.Service(svc).Client(client).Hub(hub).Events(events).Route(route)
+	queue := jobs.New[string, int](s.RDB, s.Topic, jobs.Config{})
+	t.Cleanup(func() { _ = queue.Close(context.Background()) })
+	if _, _, err := queue.Submit(t.Context(), "x", jobs.In(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	e.set.Service(svc).Client(client).Hub(hub).Events(events).Route(route).Queue(queue)
 	in := source.Stream(s.RDB, source.StreamConfig[string]{Key: s.Topic + ":in", Group: "g"}, flow.Name("orders"))
 	loud := operators.Map(in, flow.Pure(strings.ToUpper), flow.Name("loud"))
 	out := sink.Stream(s.RDB, sink.StreamConfig[string]{Key: s.Topic + ":out"}, flow.Name("out"))

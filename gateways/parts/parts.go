@@ -1,4 +1,5 @@
-// Package parts is what a program has to show: its graphs, services, clients, hubs and routes. The
+// Package parts is what a program has to show: its graphs, services, clients, hubs, routes and
+// queues. The
 // packages that show it, such as metrics, take a Set.
 //
 //	show := parts.New().Service(orders).Client(stock).Hub(chat)
@@ -13,6 +14,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/jobs"
 	"github.com/streamerson/streamerson-go/gateways/sse"
 	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/gateways/ws"
@@ -30,6 +32,13 @@ type Set struct {
 	hubs        []*ws.Hub
 	events      []*sse.Handler
 	routes      []*web.Endpoint
+	queues      []Queue
+}
+
+// Queue is a *jobs.Queue, of jobs of any type.
+type Queue interface {
+	Name() string
+	Depths(context.Context) ([]jobs.Depth, error)
 }
 
 // New makes a set without parts.
@@ -55,6 +64,9 @@ func (s *Set) Events(h *sse.Handler) *Set { return add(s, &s.events, h) }
 
 // Route adds an HTTP route to a service.
 func (s *Set) Route(e *web.Endpoint) *Set { return add(s, &s.routes, e) }
+
+// Queue adds a queue of jobs. Its graphs are parts of their own: see Watch.
+func (s *Set) Queue(q Queue) *Set { return add(s, &s.queues, q) }
 
 // add adds a part once; nil adds nothing.
 func add[P comparable](s *Set, to *[]P, part P) *Set {
@@ -126,6 +138,9 @@ func (s *Set) EventHandlers() []*sse.Handler { return list(s, &s.events) }
 
 // Routes returns the routes, in order.
 func (s *Set) Routes() []*web.Endpoint { return list(s, &s.routes) }
+
+// Queues returns the queues of jobs, in order.
+func (s *Set) Queues() []Queue { return list(s, &s.queues) }
 
 func list[P any](s *Set, of *[]P) []P {
 	s.mu.Lock()
