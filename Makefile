@@ -8,9 +8,13 @@ RACE ?=
 # more memory (1.2 GB for the largest package, of four at once). The tests run with Go's default.
 plain := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
 
+# Without inlining and symbols of debuggers, our packages need two fifths less CPU time to compile, and their tests a
+# twentieth more. Stack traces stay as they are. But then they allocate more, which tests without RACE=1 check.
+quick := -gcflags=all=-dwarf=false '-gcflags=github.com/streamerson/streamerson-go/...=-dwarf=false -l'
+
 # With RACE=1 all but the fuzzing has the race detector, also what the examples and the faults run, so that it is
 # compiled once. Fuzzing is too slow with it.
-export GOFLAGS := $(plain) $(if $(RACE),-race)
+export GOFLAGS := $(plain) $(if $(RACE),-race $(quick))
 
 .PHONY: help setup test lint fuzz examples bench bench-quick compat contracts faults faults-long check
 
@@ -37,7 +41,7 @@ lint: ## gofmt, go mod tidy, vet, staticcheck
 	$$(GOFLAGS="$(plain)" $(GO) tool -n -modfile=.ci/tools.mod staticcheck) ./...
 
 fuzz: ## fuzz each target for FUZZTIME
-	@GOFLAGS="$(plain)" .ci/fuzz $(FUZZTIME)
+	@GOFLAGS="$(plain) $(quick)" .ci/fuzz $(FUZZTIME)
 
 examples: ## run every example end to end
 	@.ci/examples
