@@ -130,7 +130,7 @@ func TestResultCodecPanics(t *testing.T) {
 // waits. A drain does not wait for it.
 func TestDrainBeforeTheTimeIsOver(t *testing.T) {
 	t.Parallel()
-	s := newStand(t, config{Within: 200 * time.Millisecond})
+	s := newStand(t, config{Within: time.Second})
 	asked := make(chan struct{}, 1000)
 	rdb := redistest.Shared(t).Client(t)
 	rdb.AddHook(onEval(func(args []any) {

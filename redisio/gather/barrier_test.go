@@ -184,7 +184,7 @@ func TestAccess(t *testing.T) {
 	barrier := gather.BarrierConfig{Name: name, Expect: 1}
 	end := gather.EndConfig{Key: name}
 	s := newStore(t, srv.User(t, "gatherer", cfg.Access().Rules()...), cfg)
-	open(t, s, "g", gather.Terms{Parts: 1, Within: 20 * time.Millisecond})
+	open(t, s, "g", gather.Terms{Parts: 1, Within: 500 * time.Millisecond})
 	if _, err := s.Send(rig.Ctx(t), "g", 0, "", []byte("x")); err != nil {
 		t.Error(err)
 	}

@@ -282,7 +282,7 @@ func TestGatherCancel(t *testing.T) {
 // live.
 func TestGatherExpires(t *testing.T) {
 	s, rdb := shared(t, gather.Config{TTL: time.Hour, Keep: time.Millisecond})
-	open(t, s, "g", gather.Terms{Parts: 2, Within: 50 * time.Millisecond})
+	open(t, s, "g", gather.Terms{Parts: 2, Within: 500 * time.Millisecond})
 	put(t, s, "g", 1, "b")
 	var o *gather.Outcome
 	redistest.Soon(t, "the time is over", func() bool { o = take(t, s, "g"); return o != nil })

@@ -60,7 +60,7 @@ func TestGatherWithoutMemory(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client(t)
 	s := newStore(t, rdb, gather.Config{Patience: -1})
-	open(t, s, "g", gather.Terms{Parts: 2, Within: 50 * time.Millisecond})
+	open(t, s, "g", gather.Terms{Parts: 2, Within: 500 * time.Millisecond})
 	put(t, s, "g", 0, "a")
 	if err := rdb.ConfigSet(rig.Ctx(t), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)

@@ -479,7 +479,7 @@ func TestOnEventMaySettle(t *testing.T) {
 func TestFullServer(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
-	lease := 300 * time.Millisecond
+	lease := 600 * time.Millisecond
 	r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease}})
 	want := rig.Add(t, rdb, key, 3)
 	rig.Read(t, r, 2)
