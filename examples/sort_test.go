@@ -206,4 +206,15 @@ func TestSortMistakes(t *testing.T) {
 		t.Errorf("a line that is too long: exit status %d", code)
 	}
 	want(t, p.stderr.text(), "more than 256 KiB")
+	// Samples do not reach this one. The chunk becomes a dead letter, and its lines are missing.
+	hidden := bytes.Repeat([]byte("short\n"), 4<<20/6)
+	copy(hidden[len(hidden)*55/100:], bytes.Repeat([]byte("x"), 300<<10))
+	if err := os.WriteFile(long, hidden, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, shared(t), nil, "sort", "-in", long)
+	if code := p.wait(t); code != 1 {
+		t.Errorf("a hidden line that is too long: exit status %d", code)
+	}
+	want(t, p.stderr.text(), "the output has 0 bytes", "a worker could not read")
 }
