@@ -86,17 +86,21 @@ func (j job) byHand(ctx context.Context, d *diary) error {
 func (h *hand) run(ctx context.Context) error {
 	h.group()
 	from, reclaim := "0", time.Now()
-	for ctx.Err() == nil {
+	for ctx.Err() == nil || from == "0" { // what is pending is finished
 		if h.poisoned && h.diesOfPoison {
 			<-ctx.Done()
 			return nil
 		}
-		if !h.neverReclaims && time.Now().After(reclaim) {
-			reclaim = time.Now().Add(h.job.Lease / 2)
+		asked := time.Now()
+		if !h.neverReclaims && asked.After(reclaim) {
+			reclaim = asked.Add(h.job.Lease / 2)
 			if h.claimsHeld {
 				reclaim = time.Time{}
 			}
-			h.reclaim(ctx)
+			if !h.reclaim(ctx, asked) {
+				from = "0"
+				continue
+			}
 		}
 		streams, err := h.rdb.XReadGroup(noEnd, &redis.XReadGroupArgs{Group: h.job.Group, Consumer: h.me,
 			Streams: []string{h.job.Input, from}, Count: handBatch, Block: h.job.Block}).Result()
@@ -112,7 +116,9 @@ func (h *hand) run(ctx context.Context) error {
 			from = ">"
 			continue
 		}
-		h.batch(ctx, streams[0].Messages)
+		if !h.batch(ctx, streams[0].Messages, asked) {
+			from = "0"
+		}
 	}
 	return nil
 }
@@ -130,7 +136,8 @@ func (h *hand) group() {
 	}
 }
 
-func (h *hand) reclaim(ctx context.Context) {
+// reclaim handles entries of others whose lease is over, as batch does.
+func (h *hand) reclaim(ctx context.Context, asked time.Time) (all bool) {
 	idle := h.job.Lease
 	if h.claimsHeld {
 		idle = 0
@@ -139,15 +146,15 @@ func (h *hand) reclaim(ctx context.Context) {
 		Consumer: h.me, MinIdle: idle,
 		Start: "0", Count: handBatch}).
 		Result()
-	if err == nil {
-		h.batch(ctx, entries)
-	}
+	return err != nil || h.batch(ctx, entries, asked)
 }
 
-// batch handles, writes and acks messages, with the variant's mistakes.
-func (h *hand) batch(ctx context.Context, entries []redis.XMessage) {
+// batch handles, writes and acks messages, with the variant's mistakes. It stops in the middle of the
+// lease, which began when the entries were asked for: on a slow machine others may have claimed the
+// rest. Reading what is pending renews the lease of those that are still its own.
+func (h *hand) batch(ctx context.Context, entries []redis.XMessage, asked time.Time) (all bool) {
 	if len(entries) == 0 {
-		return
+		return true
 	}
 	ids := make([]string, len(entries))
 	for i := range entries {
@@ -162,13 +169,17 @@ func (h *hand) batch(ctx context.Context, entries []redis.XMessage) {
 	for _, e := range entries {
 		if ctx.Err() != nil && h.dropsAtTerm {
 			h.ack(ids)
-			return
+			return true
 		}
 		if ctx.Err() != nil && h.abandonsAtTerm {
-			return
+			return true
+		}
+		if time.Since(asked) > h.job.Lease/2 && !h.acksFirst && ctx.Err() == nil {
+			return false
 		}
 		h.one(e)
 	}
+	return true
 }
 
 func (h *hand) one(e redis.XMessage) {

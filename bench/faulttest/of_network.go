@@ -61,7 +61,7 @@ func slowNetwork(t *trial) {
 func killConnections(t *trial) {
 	t.server()
 	const kind, workers = "CLIENT KILL of all connections", 3
-	t.needs[kind] = t.sized(20, 150)
+	t.awaited, t.needs[kind] = kind, t.sized(20, 150)
 	base := 0
 	t.load(workers, func() {
 		base = connections(t)

@@ -41,7 +41,8 @@ var soakScenarios = []Scenario{
 // killWorkers is R1.
 func killWorkers(t *trial) {
 	t.server()
-	t.needs["kill -9 of a worker"] = t.sized(30, 300)
+	t.awaited = "kill -9 of a worker"
+	t.needs[t.awaited] = t.sized(30, 300)
 	t.usual(4, func() {
 		t.every(80*time.Millisecond, 120*time.Millisecond, func() {
 			t.pool.fire(t.victim(), true)
@@ -78,7 +79,7 @@ func zombies(t *trial) {
 func drains(t *trial) {
 	t.server()
 	const asked = "SIGTERM of a worker"
-	t.needs[asked] = t.sized(20, 50)
+	t.awaited, t.needs[asked] = asked, t.sized(20, 50)
 	t.job.Work = 50 * time.Millisecond
 	var slowest time.Duration
 	t.usual(4, func() {
@@ -104,6 +105,7 @@ func drains(t *trial) {
 func storm(t *trial) {
 	t.server()
 	const changed = "change of the number of workers"
+	t.awaited = changed
 	t.needs[changed], t.needs["kill -9 of a worker"] = t.sized(5, 15), t.sized(3, 10)
 	t.job.Work = 50 * time.Millisecond // one worker can't keep up, so a leaving worker has entries in flight
 	sizes := []int{8, 1, 5, 2}

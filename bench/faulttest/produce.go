@@ -16,6 +16,7 @@ type producer struct {
 	n      int
 	rate   int              // messages per second
 	poison func(int) string // kind of poison of a message; "": none
+	early  func() bool      // reports that too few faults were injected so far
 
 	mu      sync.Mutex
 	rdb     redis.UniversalClient
@@ -29,6 +30,7 @@ type producer struct {
 
 func newProducer(rdb redis.UniversalClient, input string, n, rate int) *producer {
 	return &producer{rdb: rdb, input: input, n: n, rate: rate, poison: func(int) string { return "" },
+		early: func() bool { return false },
 		acked: make([]bool, n), tries: make([]uint16, n), entry: make([]string, n), since: make([]time.Time, n)}
 }
 
@@ -49,7 +51,8 @@ const (
 	burst       = 400 * time.Millisecond
 )
 
-// produce writes the messages from..to, each until the server acknowledges it.
+// produce writes the messages from..to, each until the server acknowledges it. The last quarter is
+// slow while it is early, so that a slow machine injects as many faults as a fast one.
 func (p *producer) produce(ctx context.Context, from, to int) error {
 	tick := time.NewTicker(produceTick)
 	defer tick.Stop()
@@ -57,7 +60,11 @@ func (p *producer) produce(ctx context.Context, from, to int) error {
 	var todo []int
 	for from < to || len(todo) > 0 {
 		due := min(to, first+int((time.Since(began)/burst*burst+burst).Seconds()*float64(p.rate)))
-		for ; from < due && len(todo) < 1000; from++ {
+		most := 1000
+		if 4*(from-first) > 3*(to-first) && p.early() {
+			most = 1
+		}
+		for ; from < due && len(todo) < most; from++ {
 			todo = append(todo, from)
 		}
 		todo = p.write(ctx, todo)

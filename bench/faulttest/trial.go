@@ -51,6 +51,7 @@ type traffic struct {
 // trial's goroutine.
 type expected struct {
 	needs     map[string]int // faults without which the trial is void
+	awaited   string         // one of them: the last messages are produced slowly until there are enough
 	allowed   int            // duplicates
 	ordered   bool           // each key's order is promised
 	surviving bool           // the server may lose input; only entries that remain count
