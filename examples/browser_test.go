@@ -105,7 +105,7 @@ func see[T any](t *testing.T, tab context.Context, look chromedp.Action[T]) T {
 	return v
 }
 
-// shows waits until a JavaScript expression is true in a page.
+// shows waits until a JavaScript expression is true in a page. Elements may still be absent.
 func shows(t *testing.T, tab context.Context, what, js string) {
 	t.Helper()
 	defer func() {
@@ -113,11 +113,15 @@ func shows(t *testing.T, tab context.Context, what, js string) {
 			t.Logf("the page shows\n%s", see(t, tab, chromedp.Text(chromedp.CSS("body"))))
 		}
 	}()
-	redistest.Soon(
-		t,
-		"the page shows "+what,
-		func() bool { return see(t, tab, chromedp.Evaluate[bool]("Boolean("+js+")")) },
-	)
+	js = `(() => {
+		try {
+			return Boolean(` + js + `);
+		} catch (e) {
+			if (e instanceof TypeError) return false;
+			throw e;
+		}
+	})()`
+	redistest.Soon(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool](js)) })
 }
 
 // slowly clicks like a user. It calls meanwhile between pressing and releasing the button.

@@ -119,7 +119,7 @@ func TestGameInTwoWindows(t *testing.T) {
 	hunt(t, ann, "Ann", 3)
 	redistest.Soon(t, "Bob sees her score", func() bool { return look(t, bob).ship("Ann").Score >= 3 })
 	redistest.Soon(t, "the board has it", func() bool {
-		return see(t, bob, chromedp.Evaluate[bool](`document.querySelector("#board li").textContent.startsWith("Ann")`))
+		return see(t, bob, chromedp.Evaluate[bool](`Boolean(document.querySelector("#board li")?.textContent.startsWith("Ann"))`))
 	})
 	screenshot(t, bob, "game-score")
 }

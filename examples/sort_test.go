@@ -158,7 +158,7 @@ func TestSortProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "sort"), "-size", "64MB", "-chunk", "256KB")
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "sort"), "-size", "32MB", "-chunk", "128KB")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.Env = append(shared(t), "TMPDIR="+t.TempDir())
 	screen, err := pty.Start(cmd)
