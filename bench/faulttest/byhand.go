@@ -136,7 +136,7 @@ func (h *hand) group() {
 	}
 }
 
-// reclaim handles entries of others whose lease is over, as batch does.
+// reclaim claims entries that others have held for longer than the lease, and handles them as batch does.
 func (h *hand) reclaim(ctx context.Context, asked time.Time) (all bool) {
 	idle := h.job.Lease
 	if h.claimsHeld {

@@ -1,7 +1,7 @@
 // Package eventstream writes server-sent events (text/event-stream) to a client.
 //
-// A [Writer] collects events and sends them with Flush. Each flush has a limit of time. Between
-// flushes there is none, so that a client may be silent for hours.
+// A [Writer] collects events and sends them with Flush. Each flush has a limit of time. The time
+// between flushes has no limit, so that a client may be silent for hours.
 package eventstream
 
 import (
