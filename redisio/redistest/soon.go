@@ -9,7 +9,7 @@ import (
 
 // Patience is how long a test waits for an expected state. It elapses only on failure, so it is
 // long enough for a busy machine.
-const Patience = time.Minute
+const Patience = 2 * time.Minute
 
 // Soon polls until a state is true that has no signal, such as a server's state. It fails the test
 // after Patience. what describes the state, such as "the entry is acknowledged".
