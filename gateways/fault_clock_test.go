@@ -68,7 +68,8 @@ func serveAt(t *testing.T, now time.Time, opts *redis.Options, topic string, log
 		defer func() { _ = rdb.Close() }()
 		svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: slog.New(slog.NewTextHandler(log, nil))})
 		gateways.Handle(svc, "echo", func(ctx context.Context, v string) (string, error) {
-			if until, has := ctx.Deadline(); !has || time.Until(until) < redistest.Patience/2 {
+			const limit = 30 * time.Second // the default of ServiceConfig.Timeout
+			if until, has := ctx.Deadline(); !has || time.Until(until) < limit {
 				t.Errorf("the handler's deadline is %v away", time.Until(until))
 			}
 			return v, nil
