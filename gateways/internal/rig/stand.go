@@ -133,6 +133,9 @@ func (s *Stand) Client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client
 	if cfg.MaxWait == 0 {
 		cfg.MaxWait = -1
 	}
+	if cfg.Timeout == 0 { // calls time out on a busy machine after the default
+		cfg.Timeout = redistest.Patience / 4
+	}
 	c := gateways.NewClient(s.RDB, s.Topic, cfg)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
