@@ -86,7 +86,7 @@ func (j job) byHand(ctx context.Context, d *diary) error {
 func (h *hand) run(ctx context.Context) error {
 	h.group()
 	from, reclaim := "0", time.Now()
-	for ctx.Err() == nil || from == "0" { // what is pending is finished
+	for ctx.Err() == nil || from == "0" && !h.abandonsAtTerm { // what is pending is finished
 		if h.poisoned && h.diesOfPoison {
 			<-ctx.Done()
 			return nil
@@ -109,7 +109,9 @@ func (h *hand) run(ctx context.Context) error {
 				h.group()
 			}
 			from = "0" // a reply may have been lost
-			_ = sleep(ctx, 20*time.Millisecond)
+			if sleep(ctx, 20*time.Millisecond) != nil {
+				return nil
+			}
 			continue
 		}
 		if len(streams) == 0 || len(streams[0].Messages) == 0 {

@@ -20,10 +20,13 @@ type Screen struct {
 
 const plainEvery = 3 * time.Second
 
+// erase is what makes a terminal erase the current line.
+const erase = "\r\x1b[K"
+
 // NewScreen returns a screen that writes to f.
 func NewScreen(f *os.File) *Screen { return &Screen{f: f, tty: IsTerminal(f), last: time.Now()} }
 
-// Log returns a log whose lines appear above the progress.
+// Log returns a log. Its lines appear above the progress.
 func (s *Screen) Log() *slog.Logger { return Console(s, s.tty) }
 
 // Write writes a line of the log above the progress.
@@ -33,7 +36,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 	if s.line == "" {
 		return s.f.Write(p)
 	}
-	if _, err := fmt.Fprintf(s.f, "\r\x1b[K%s%s", p, s.line); err != nil {
+	if _, err := fmt.Fprintf(s.f, "%s%s%s", erase, p, s.line); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -46,7 +49,7 @@ func (s *Screen) Show(line string) {
 	switch {
 	case s.tty:
 		s.line = line
-		fmt.Fprint(s.f, "\r\x1b[K", line)
+		fmt.Fprint(s.f, erase, line)
 	case time.Since(s.last) >= plainEvery:
 		s.last = time.Now()
 		fmt.Fprintln(s.f, line)
@@ -54,21 +57,16 @@ func (s *Screen) Show(line string) {
 }
 
 // End keeps the line of progress, and moves on to the next line.
-func (s *Screen) End() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.line != "" {
-		fmt.Fprintln(s.f)
-	}
-	s.line = ""
-}
+func (s *Screen) End() { s.leave("\n") }
 
 // Clear removes the line of progress.
-func (s *Screen) Clear() {
+func (s *Screen) Clear() { s.leave(erase) }
+
+func (s *Screen) leave(how string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != "" {
-		fmt.Fprint(s.f, "\r\x1b[K")
+		fmt.Fprint(s.f, how)
 	}
 	s.line = ""
 }
