@@ -37,7 +37,7 @@ func cutConnections(t *trial) {
 	p.CutRandomly(t.o.Seed, 0)
 	t.down(500 * time.Millisecond) // a reader that is cut repeatedly backs off longer each time
 	t.settle()
-	p.count(t)
+	p.excuse(t)
 	t.conclude()
 }
 
@@ -61,7 +61,7 @@ func slowNetwork(t *trial) {
 func killConnections(t *trial) {
 	t.server()
 	const kind, workers = "CLIENT KILL of all connections", 3
-	t.awaited, t.needs[kind] = kind, t.sized(20, 150)
+	t.needs[kind] = t.sized(20, 150)
 	base := 0
 	t.load(workers, func() {
 		base = connections(t)

@@ -41,8 +41,7 @@ var soakScenarios = []Scenario{
 // killWorkers is R1.
 func killWorkers(t *trial) {
 	t.server()
-	t.awaited = "kill -9 of a worker"
-	t.needs[t.awaited] = t.sized(30, 300)
+	t.needs["kill -9 of a worker"] = t.sized(30, 300)
 	t.usual(4, func() {
 		t.every(80*time.Millisecond, 120*time.Millisecond, func() {
 			t.pool.fire(t.victim(), true)
@@ -79,7 +78,7 @@ func zombies(t *trial) {
 func drains(t *trial) {
 	t.server()
 	const asked = "SIGTERM of a worker"
-	t.awaited, t.needs[asked] = asked, t.sized(20, 50)
+	t.needs[asked] = t.sized(20, 50)
 	t.job.Work = 50 * time.Millisecond
 	var slowest time.Duration
 	t.usual(4, func() {
@@ -105,7 +104,6 @@ func drains(t *trial) {
 func storm(t *trial) {
 	t.server()
 	const changed = "change of the number of workers"
-	t.awaited = changed
 	t.needs[changed], t.needs["kill -9 of a worker"] = t.sized(5, 15), t.sized(3, 10)
 	t.job.Work = 50 * time.Millisecond // one worker can't keep up, so a leaving worker has entries in flight
 	sizes := []int{8, 1, 5, 2}
@@ -184,7 +182,7 @@ func soak(t *trial) {
 			}
 		})
 		p.CutRandomly(t.o.Seed, 0)
-		p.count(t)
+		p.excuse(t)
 	})
 }
 

@@ -16,7 +16,7 @@ type producer struct {
 	n      int
 	rate   int              // messages per second
 	poison func(int) string // kind of poison of a message; "": none
-	early  func() bool      // reports that too few faults were injected so far
+	early  func() bool      // reports that a fault was injected too rarely so far
 
 	mu      sync.Mutex
 	rdb     redis.UniversalClient

@@ -2,22 +2,20 @@ package faulttest
 
 import (
 	"bytes"
-	"sync"
+	"sync/atomic"
 
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// proxyTo relays between workers and a server, and records the faults that it injects.
+// proxy relays between workers and a server, and records the faults that it injects.
 type proxy struct {
 	*redistest.Proxy
-
-	mu    sync.Mutex
-	done  map[string]int
-	doubt int // writes that the server may have executed without the client's knowledge
+	fault func(kind string, n int)
+	doubt atomic.Int64 // writes that the server may have executed without the client's knowledge
 }
 
 func proxyTo(t *trial, target string) *proxy {
-	p := &proxy{done: make(map[string]int)}
+	p := &proxy{fault: t.fault}
 	var err error
 	p.Proxy, err = redistest.NewProxy(target, redistest.ProxyOptions{OnCut: p.cut})
 	t.must(err)
@@ -32,26 +30,14 @@ const pipeline = 128
 
 // cut records a cut. A pipeline may arrive in several pieces, of which earlier ones were forwarded.
 func (p *proxy) cut(how redistest.Cut, request []byte) {
-	kind := kindOf(request)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.done[how.String()]++
-	p.done["cut of "+kind]++
+	p.fault(how.String(), 1)
+	p.fault("cut of "+kindOf(request), 1)
 	if !bytes.HasPrefix(request, []byte("*")) {
-		p.doubt += pipeline
+		p.doubt.Add(pipeline)
 	} else if how != redistest.CutRequest {
-		p.doubt += bytes.Count(request, xadd)
+		p.doubt.Add(int64(bytes.Count(request, xadd)))
 	}
 }
 
-// count adds the injected faults to the trial's, and allows the duplicates that they explain.
-func (p *proxy) count(t *trial) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for kind, n := range p.done {
-		t.fault(kind, n)
-	}
-	t.allow(p.doubt)
-	p.doubt = 0
-	clear(p.done)
-}
+// excuse allows the duplicates that the faults so far explain.
+func (p *proxy) excuse(t *trial) { t.allow(int(p.doubt.Swap(0))) }

@@ -50,8 +50,7 @@ type traffic struct {
 // expected is what the faults of a scenario explain, and which promises it tests. Owned by the
 // trial's goroutine.
 type expected struct {
-	needs     map[string]int // faults without which the trial is void
-	awaited   string         // one of them: the last messages are produced slowly until there are enough
+	needs     map[string]int // faults without which the trial is void; see producer.early
 	allowed   int            // duplicates
 	ordered   bool           // each key's order is promised
 	surviving bool           // the server may lose input; only entries that remain count
@@ -168,6 +167,18 @@ func (t *trial) fault(kind string, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.faults[kind] += n
+}
+
+// lacks reports whether one of the needed faults was injected too rarely.
+func (t *trial) lacks(needs map[string]int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for kind, n := range needs {
+		if t.faults[kind] < n {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *trial) did(kind string) int {

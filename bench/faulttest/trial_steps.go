@@ -3,6 +3,7 @@ package faulttest
 import (
 	"context"
 	"io"
+	"maps"
 	"sync"
 	"time"
 
@@ -121,8 +122,8 @@ func (t *trial) load(workers int, chaos func()) {
 func (t *trial) whileProducing(from, to int, chaos func()) {
 	over, stop := context.WithCancel(t.ctx)
 	t.over = over
-	need := t.needs[t.awaited]
-	t.prod.early = func() bool { return t.did(t.awaited) < need }
+	needs := maps.Clone(t.needs)
+	t.prod.early = func() bool { return t.lacks(needs) }
 	follow, unfollow := context.WithCancel(t.ctx)
 	var both sync.WaitGroup
 	var produced error
