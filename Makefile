@@ -5,8 +5,9 @@ FUZZTIME ?= 10s
 RACE ?=
 
 # Compiling takes most of a first run. With GOGC=200 compiler and linker need a seventh less CPU time, and a seventh
-# more memory (1.2 GB for the largest package, of four at once). The tests run with Go's default.
-plain := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
+# more memory (1.2 GB for the largest package, of four at once). The tests run with Go's default. With nice, tests that
+# run next to a compiler are not slowed down by it.
+plain := $(shell $(GO) env GOFLAGS) '-toolexec=nice env GOGC=200'
 
 # Without inlining and symbols of debuggers, our packages need two fifths less CPU time to compile, and their tests a
 # twentieth more. Stack traces stay as they are. But then they allocate more, which tests without RACE=1 check.
