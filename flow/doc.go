@@ -72,7 +72,7 @@
 //     package source does this in entry.go. admit (source.go) then makes one slab of leases for
 //     the chunk (lease.go), takes the credits, and sends the chunk over an edge (edge.go).
 //  3. Handle. A lane (lane.go) takes the chunk and pushes it in batches down its chain of stages
-//     (step.go, handler.go). A fault goes to the policy (fault.go, policy.go). With Workers several
+//     (step.go, handler.go). A fault goes to the policy (fault.go). With Workers several
 //     lanes share the work (parallel.go).
 //  4. Write. The sink stage (sink.go) gathers messages and calls [Writer].Write. For a stream
 //     that is package sink, which encodes them and calls writer.Writer of redisio.

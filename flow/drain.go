@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -306,3 +307,51 @@ func (s *stageBase) refuse(l lease, otherwise Outcome) {
 		s.la.nack(l)
 	}
 }
+
+// DrainReport describes how a graph ended.
+type DrainReport struct {
+	Graph    string
+	Took     time.Duration // from the request to end, or from the end of the sources, to the end
+	Settled  uint64        // entries settled in the whole run: acked, dropped, dead, or nacked by a fault
+	Released uint64        // entries given back unfinished in the whole run; not included in Settled
+	// Unbegun is how many of the Released entries no handler had begun. Their delivery does not
+	// count.
+	Unbegun uint64
+	// Uncommitted is the number of entries that were settled but not committed to their source by
+	// the end. The source will deliver them again.
+	Uncommitted uint64
+	Stuck       []Stuck // stages that did not end in time
+}
+
+// Stuck is a stage that did not end in time.
+type Stuck struct {
+	Stage string
+	// Holding is the number of messages that reached the stage and did not leave it.
+	Holding uint64
+}
+
+func (s Stuck) String() string { return fmt.Sprintf("%s (%s)", s.Stage, plural(s.Holding, "message")) }
+
+// DrainError is returned by Run, Wait and Drain if a drain exceeded its timeout, or if not all
+// settlements could be committed. No message is lost: the sources deliver again the entries that
+// were given back or not committed.
+type DrainError struct{ DrainReport }
+
+func (e *DrainError) Error() string {
+	names := make([]string, len(e.Stuck))
+	for i, s := range e.Stuck {
+		names[i] = s.String()
+	}
+	s := fmt.Sprintf("flow: graph %q: no clean end within %v: %s given back unfinished",
+		e.Graph, e.Took.Round(time.Millisecond), entries(e.Released))
+	if e.Uncommitted > 0 {
+		s += fmt.Sprintf(", %d finished but not committed", e.Uncommitted)
+	}
+	if len(names) > 0 {
+		s += ", stuck: " + strings.Join(names, ", ")
+	}
+	return s
+}
+
+// Unwrap makes errors.Is(err, ErrDrainTimeout) true.
+func (e *DrainError) Unwrap() error { return ErrDrainTimeout }

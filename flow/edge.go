@@ -271,3 +271,92 @@ func (e *edge[T]) recycle(chunk []Message[T]) {
 	default:
 	}
 }
+
+// lending is the part of an edge about a source that handles chunks itself.
+type lending[T any] struct {
+	reader atomic.Pointer[reading[T]] // the last life of a lane that reads the edge
+	taken  atomic.Uint64              // chunks that left the edge
+}
+
+// reading is one life of a lane that reads an edge.
+type reading[T any] struct {
+	*edge[T]
+	la      *lane
+	pushAll func([]Message[T])
+}
+
+// consume is the body of the lane. It handles each chunk until the edge is closed.
+func (r *reading[T]) consume() error {
+	la := r.la
+	for !la.aborted {
+		if err := la.ring(); err != nil {
+			return err
+		}
+		chunk, ok, again := receive(la, r.ch)
+		if again {
+			continue
+		}
+		r.taken.Add(1)
+		if puller := r.puller.Load(); puller != nil {
+			wake(puller.wake)
+		}
+		if !ok || la.aborted {
+			giveBack(la, chunk)
+			return nil
+		}
+		r.handle(chunk)
+	}
+	return nil
+}
+
+func (r *reading[T]) handle(chunk []Message[T]) {
+	r.la.fresh = true
+	r.pushAll(chunk)
+	r.recycle(chunk)
+	r.la.dirty.tell()
+}
+
+// lend handles a chunk in the lane behind the edge, on the goroutine of the source. The source's own
+// lane is from. It reports false if the chunk must be sent.
+func (e *edge[T]) lend(from *lane, chunk []Message[T]) bool {
+	if !e.gives || len(chunk) > lendMost || e.stats.chunks.Load() != e.taken.Load() {
+		return false
+	}
+	r := e.reader.Load()
+	if r == nil || !r.la.borrow() {
+		return false
+	}
+	e.stats.sent(len(chunk))
+	e.taken.Add(1)
+	r.borrowed(chunk)
+	from.aborted = from.ctx.Err() != nil // the graph may have closed the Reader meanwhile
+	return true
+}
+
+// borrowed handles a chunk with the token of the lane, and puts that back.
+func (r *reading[T]) borrowed(chunk []Message[T]) {
+	la := r.la
+	la.resumed()
+	sooner := false
+	defer func() {
+		rings := sooner || la.aborted
+		if la.rest(); rings {
+			wake(la.wake)
+		}
+	}()
+	err := contained(func() error {
+		if r.handle(chunk); !la.aborted {
+			la.settleStrays()
+			la.flush(true)
+			at := la.nextAlarm()
+			sooner = !at.IsZero() && (la.due.IsZero() || at.Before(la.due))
+		}
+		return nil
+	}, func() {
+		la.aborted = true
+		la.run.stages[r.stats.to].fail(errGoexit)
+	})
+	if err != nil {
+		la.fail(err)
+	}
+}

@@ -1,8 +1,10 @@
 package flow
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -164,54 +166,6 @@ func (e *WriteError) Unwrap() []error {
 	return errs
 }
 
-// DrainReport describes how a graph ended.
-type DrainReport struct {
-	Graph    string
-	Took     time.Duration // from the request to end, or from the end of the sources, to the end
-	Settled  uint64        // entries settled in the whole run: acked, dropped, dead, or nacked by a fault
-	Released uint64        // entries given back unfinished in the whole run; not included in Settled
-	// Unbegun is how many of the Released entries no handler had begun. Their delivery does not
-	// count.
-	Unbegun uint64
-	// Uncommitted is the number of entries that were settled but not committed to their source by
-	// the end. The source will deliver them again.
-	Uncommitted uint64
-	Stuck       []Stuck // stages that did not end in time
-}
-
-// Stuck is a stage that did not end in time.
-type Stuck struct {
-	Stage string
-	// Holding is the number of messages that reached the stage and did not leave it.
-	Holding uint64
-}
-
-func (s Stuck) String() string { return fmt.Sprintf("%s (%s)", s.Stage, plural(s.Holding, "message")) }
-
-// DrainError is returned by Run, Wait and Drain if a drain exceeded its timeout, or if not all
-// settlements could be committed. No message is lost: the sources deliver again the entries that
-// were given back or not committed.
-type DrainError struct{ DrainReport }
-
-func (e *DrainError) Error() string {
-	names := make([]string, len(e.Stuck))
-	for i, s := range e.Stuck {
-		names[i] = s.String()
-	}
-	s := fmt.Sprintf("flow: graph %q: no clean end within %v: %s given back unfinished",
-		e.Graph, e.Took.Round(time.Millisecond), entries(e.Released))
-	if e.Uncommitted > 0 {
-		s += fmt.Sprintf(", %d finished but not committed", e.Uncommitted)
-	}
-	if len(names) > 0 {
-		s += ", stuck: " + strings.Join(names, ", ")
-	}
-	return s
-}
-
-// Unwrap makes errors.Is(err, ErrDrainTimeout) true.
-func (e *DrainError) Unwrap() error { return ErrDrainTimeout }
-
 type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
@@ -230,4 +184,148 @@ func Permanent(err error) error {
 func IsPermanent(err error) bool {
 	var permanent *permanentError
 	return errors.As(err, &permanent)
+}
+
+// verdict is an error with which a handler decides on its message itself.
+type verdict struct {
+	do    Action
+	after time.Duration
+	err   error
+}
+
+func (v *verdict) Error() string {
+	switch v.do {
+	case ActDrop:
+		return "skip"
+	case ActDead:
+		return "rejected: " + v.err.Error()
+	default:
+		return fmt.Sprintf("retry after %v: %v", v.after, v.err)
+	}
+}
+
+func (v *verdict) Unwrap() error { return v.err }
+
+// Skip is the verdict that drops the message: its entry is done and counted as dropped. It is not a
+// fault.
+var Skip error = &verdict{do: ActDrop}
+
+// RetryAfter is the verdict that has the message delivered again after d. The entry goes back to
+// its source, and no other message waits for it. If the source cannot deliver again, the stage
+// waits and retries in place, after at least 10ms.
+//
+// With a Redis stream, a delay longer than the lease is kept in this process, which renews the
+// lease. If the process dies, the entry is delivered at most one lease later. For a delay that must
+// survive, write the message with the sink's At.
+func RetryAfter(d time.Duration, err error) error {
+	return &verdict{do: ActNack, after: d, err: orUnspecified(err)}
+}
+
+// Reject is the verdict that moves the message to the dead letters at once. Use it for a message
+// that can never succeed. If the source has no dead letters, the graph stops.
+func Reject(err error) error { return &verdict{do: ActDead, err: orUnspecified(err)} }
+
+func orUnspecified(err error) error {
+	if err == nil {
+		return errors.New("no reason given")
+	}
+	return err
+}
+
+// Verdict reports whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and returns
+// its decision, or else the zero Decision. Operators that turn errors into values use it to let
+// verdicts pass.
+func Verdict(err error) (Decision, bool) {
+	if v := verdictOf(err); v != nil {
+		return Decision{Do: v.do, After: v.after}, true
+	}
+	return Decision{}, false
+}
+
+// verdictOf returns the verdict that an error is or wraps. It ignores the errors in a WriteError,
+// because each of them is about one message only.
+func verdictOf(err error) *verdict {
+	switch e := err.(type) {
+	case *verdict:
+		return e
+	case *WriteError:
+		return nil
+	case interface{ Unwrap() error }:
+		return verdictOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			if v := verdictOf(one); v != nil {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// verdictIs reports whether an error is the verdict with action a.
+func verdictIs(err error, a Action) bool {
+	v := verdictOf(err)
+	return v != nil && v.do == a
+}
+
+// FaultKind is a kind of Fault. There are few, so it may be a label of a metric.
+type FaultKind string
+
+const (
+	// FaultError is an error of a handler or a sink of no other kind.
+	FaultError FaultKind = "error"
+	// FaultPanic is a panic of a handler.
+	FaultPanic FaultKind = "panic"
+	// FaultTimeout is an error that wraps context.DeadlineExceeded.
+	FaultTimeout FaultKind = "timeout"
+	// FaultRejected is the verdict Reject.
+	FaultRejected FaultKind = "rejected"
+	// FaultPostponed is the verdict RetryAfter.
+	FaultPostponed FaultKind = "postponed"
+	// FaultPermanent is an error that was marked Permanent.
+	FaultPermanent FaultKind = "permanent"
+	// FaultUndecodable is an entry that its source could not decode.
+	FaultUndecodable FaultKind = "undecodable"
+)
+
+// faultKinds has each kind.
+var faultKinds = [...]FaultKind{
+	FaultError, FaultPanic, FaultTimeout, FaultRejected, FaultPostponed, FaultPermanent, FaultUndecodable,
+}
+
+// Kind returns the kind of the fault.
+func (f *Fault) Kind() FaultKind {
+	panicked := (*PanicError)(nil)
+	switch v := verdictOf(f.Err); {
+	case f.undecodable:
+		return FaultUndecodable
+	case v != nil && v.do == ActDead:
+		return FaultRejected
+	case v != nil && v.do == ActNack:
+		return FaultPostponed
+	case errors.As(f.Err, &panicked):
+		return FaultPanic
+	case IsPermanent(f.Err):
+		return FaultPermanent
+	case errors.Is(f.Err, context.DeadlineExceeded):
+		return FaultTimeout
+	}
+	return FaultError
+}
+
+// countFault adds a fault to the counters.
+func (st *stageRun) countFault(f *Fault) { st.faults[slices.Index(faultKinds[:], f.Kind())].Add(1) }
+
+// faultCounts returns the number of faults, and those of each kind that has occurred. It is nil
+// without faults.
+func (st *stageRun) faultCounts() (all uint64, of map[FaultKind]uint64) {
+	for i, kind := range faultKinds {
+		if n := st.faults[i].Load(); n > 0 {
+			if of == nil {
+				of = make(map[FaultKind]uint64)
+			}
+			all, of[kind] = all+n, n
+		}
+	}
+	return all, of
 }

@@ -155,6 +155,36 @@ func TestGoStatements(t *testing.T) {
 	})
 }
 
+// TestSizes checks that packages, files and functions stay small enough to read. Tests may be larger.
+func TestSizes(t *testing.T) {
+	const files, fileLines, funcLines = 40, 400, 70
+	in := make(map[string]int)
+	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
+		if strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		in[path.Dir(name)]++
+		if n := fset.Position(f.FileEnd).Line - 1; n > fileLines {
+			t.Errorf("%s has %d lines, want at most %d", name, n, fileLines)
+		}
+		for _, d := range f.Decls {
+			fn, is := d.(*ast.FuncDecl)
+			if !is {
+				continue
+			}
+			from, to := fset.Position(fn.Pos()), fset.Position(fn.End())
+			if n := to.Line - from.Line + 1; n > funcLines {
+				t.Errorf("%s: the function has %d lines, want at most %d", from, n, funcLines)
+			}
+		}
+	})
+	for dir, n := range in {
+		if n > files {
+			t.Errorf("%s has %d files, want at most %d: a package is more than one idea", dir, n, files)
+		}
+	}
+}
+
 // eachFile parses all Go files of the module. Names are relative to its root.
 func eachFile(t *testing.T, f func(name string, file *ast.File, fset *token.FileSet)) {
 	t.Helper()

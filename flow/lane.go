@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -291,54 +290,6 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	return v, ok, again
 }
 
-// pushAll pushes a chunk in batches, between which the lane reads the clock. If the lane is aborted
-// or panics, messages that have not been pushed go back.
-func pushAll[T any](la *lane, chunk []Message[T], push func([]Message[T])) {
-	la.beginChunk()
-	defer func() { giveBack(la, chunk) }()
-	for len(chunk) > 0 && !la.aborted {
-		n := min(la.untilLook(), len(chunk))
-		batch := chunk[:n]
-		chunk = chunk[n:]
-		pushSome(la, batch, push)
-	}
-}
-
-// pushSome pushes messages that are handled without a look at the clock, unless their leases are
-// lost.
-func pushSome[T any](la *lane, batch []Message[T], push func([]Message[T])) {
-	if la.run.lanes.lost.Load() {
-		batch = slices.DeleteFunc(batch, func(m Message[T]) bool {
-			lost := m.lease.isLost()
-			if lost {
-				la.nack(m.lease)
-			}
-			return lost
-		})
-	}
-	push(batch)
-	if !la.aborted {
-		la.step(len(batch))
-	}
-}
-
-// each calls f with each message. If the lane is aborted, the remaining messages go back.
-func each[T any](s *stageBase, batch []Message[T], f func(Message[T])) {
-	leased := s.la.run.lanes.leased.Load()
-	for i := range batch {
-		if s.la.aborted {
-			giveBackTo(&s.la.dirty, batch[i:], untouched(s.st.node))
-			return
-		}
-		if !leased || s.takes(batch[i].lease) {
-			f(batch[i])
-		}
-	}
-	if leased {
-		s.begin(lease{})
-	}
-}
-
 // ack gives up a share of a message that is done.
 func (la *lane) ack(l lease) { l.release(Acked, nil, &la.dirty) }
 
@@ -351,18 +302,86 @@ func (la *lane) fail(err error) {
 	la.aborted = true
 }
 
-// giveBack gives back messages that the lane has not pushed.
-func giveBack[T any](la *lane, chunk []Message[T]) {
-	giveBackTo(&la.dirty, chunk, la.raw)
+// Idea of lending: waking a lane's goroutine takes longer than a quick handler does. So a source that
+// has read few messages handles them on its own goroutine while the lane behind its edge is idle. The
+// state of a lane belongs to the holder of its token. The lane's goroutine puts the token down while
+// it blocks for input, and the source picks it up.
+//
+// The order is kept, because nothing is on its way through the edge, and only the source sends. The
+// lane's goroutine does everything else. It is woken if the lane has failed, or has an earlier alarm
+// than before.
+//
+// A slow handler keeps the source from reading. So the lane must have been quick the last time. And
+// other processes must be able to take the entries of the source (GivesBack). That excludes sources
+// in memory: their next read may be what a handler waits for.
+
+// turns is the part of a lane about its goroutine's waits for input.
+type turns struct {
+	token chan struct{} // holds the token while the lane waits for input
+	wake  chan struct{} // holds a token after a hold was ended, which any goroutine may do
+	timer *time.Timer   // owned by the lane's goroutine; nil before the first alarm
+	due   time.Time     // when the timer fires; the zero time for never
+	woke  time.Time     // the end of the last wait
+	fresh bool          // a chunk was handled since
+	quick bool          // the last chunk took at most lendFor, with passing on
 }
 
-// giveBackTo gives back unfinished messages. raw means that no handler has begun them.
-func giveBackTo[T any](dirty *dirtySessions, chunk []Message[T], raw bool) {
-	for i := range chunk {
-		if raw {
-			chunk[i].lease.giveBack(dirty)
-		} else {
-			chunk[i].lease.release(Nacked, nil, dirty)
-		}
+const (
+	lendFor  = 200 * time.Microsecond
+	lendMost = 8 // messages
+)
+
+func newTurns() turns {
+	return turns{token: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+}
+
+// rest is called before the lane waits for input, and resume after it.
+func (la *lane) rest() {
+	now := time.Now()
+	if la.fresh {
+		la.fresh, la.quick = false, now.Sub(la.woke) <= lendFor
 	}
+	la.haltFor(nil, true, now)
+	la.token <- struct{}{}
+}
+
+func (la *lane) resume() {
+	<-la.token
+	la.resumed()
+}
+
+func (la *lane) resumed() {
+	la.clock = time.Now()
+	la.woke = la.clock
+	la.steps, la.looked = 0, 0
+	la.except(la.clock.Sub(la.halted))
+}
+
+// alarmed returns a channel that delivers when the lane's first alarm is due; nil without an alarm.
+func (la *lane) alarmed() <-chan time.Time {
+	la.due = la.nextAlarm()
+	switch {
+	case la.due.IsZero():
+		return nil
+	case la.timer == nil:
+		la.timer = time.NewTimer(time.Until(la.due))
+	default:
+		la.timer.Reset(time.Until(la.due))
+	}
+	return la.timer.C
+}
+
+// borrow takes the token of an idle lane that was quick. It reports false if the lane is busy, slow
+// or aborted.
+func (la *lane) borrow() bool {
+	select {
+	case <-la.token:
+	default:
+		return false
+	}
+	if la.aborted || !la.quick {
+		la.token <- struct{}{}
+		return false
+	}
+	return true
 }

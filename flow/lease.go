@@ -332,3 +332,54 @@ func (l lease) roots(f func(*session)) {
 		member.roots(f)
 	}
 }
+
+// dirtySessions is the set of source sessions with settlements that their committer does not know
+// of yet. A lane collects them and notifies the committers once per chunk, so that a commit covers
+// as many settlements as possible.
+type dirtySessions struct {
+	last  *session
+	more  []*session
+	spans []spanEnd // of joins that have settled
+}
+
+func (n *dirtySessions) add(s *session) {
+	if n.last == s {
+		return
+	}
+	if n.last != nil {
+		n.more = append(n.more, n.last)
+	}
+	n.last = s
+}
+
+func (n *dirtySessions) tell() {
+	if len(n.spans) > 0 {
+		endSpans(n.spans)
+		n.spans = nil
+	}
+	if n.last == nil {
+		return
+	}
+	n.last.tell()
+	n.last = nil
+	for _, s := range n.more {
+		s.tell()
+	}
+	n.more = n.more[:0]
+}
+
+// giveBack gives back messages that the lane has not pushed.
+func giveBack[T any](la *lane, chunk []Message[T]) {
+	giveBackTo(&la.dirty, chunk, la.raw)
+}
+
+// giveBackTo gives back unfinished messages. raw means that no handler has begun them.
+func giveBackTo[T any](dirty *dirtySessions, chunk []Message[T], raw bool) {
+	for i := range chunk {
+		if raw {
+			chunk[i].lease.giveBack(dirty)
+		} else {
+			chunk[i].lease.release(Nacked, nil, dirty)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -237,4 +238,44 @@ func (ls *lanes) sweep(dirty *dirtySessions) {
 			}
 		}
 	}
+}
+
+// worksOn returns the sorted names of the stages that work on messages of a watched one.
+func (ls *lanes) worksOn(of *slab) (names []string) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, set := range []map[*lane]struct{}{ls.alive, ls.keys} {
+		for la := range set {
+			for _, s := range la.stages { // downstream first: those before it wait for it
+				if s.current.on(of) {
+					names = append(names, s.st.name)
+					break
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// on reports whether the work in progress is on a message of a watched one.
+func (w *currentWork) on(of *slab) bool {
+	at := w.at.Load()
+	if at == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.join.none() && w.join.cell() == at && w.join.includes(of)
+}
+
+// includes reports whether the lease is, or stands for, a share of a watched message.
+func (l lease) includes(of *slab) bool {
+	if l.none() {
+		return false
+	}
+	if one, ok := l.member(); ok {
+		return one.includes(of)
+	}
+	return l.slab == of || slices.ContainsFunc(l.slab.members, func(m lease) bool { return m.includes(of) })
 }

@@ -110,6 +110,12 @@ func OnFault(p Policy) StageOption {
 	})
 }
 
+// InTurn has the sources of a stage with several inputs begin to read when the stage first picks
+// their input: see Picker. Until then they are open and read nothing. A source begins to read as
+// always if its messages also reach another stage, or an input that was picked. The option is for
+// operators made with Gather or Pair if their handler is a Picker.
+func InTurn() StageOption { return stageOption(func(c *stageConfig) { c.inTurn = true }) }
+
 // CallOptions returns those options that concern a single call, which are OnFault and Timeout. It is
 // for operators made of several stages, which pass all options to one of them.
 func CallOptions(opts ...StageOption) StageOption {

@@ -8,41 +8,6 @@ import (
 	"time"
 )
 
-// dirtySessions is the set of source sessions with settlements that their committer does not know
-// of yet. A lane collects them and notifies the committers once per chunk, so that a commit covers
-// as many settlements as possible.
-type dirtySessions struct {
-	last  *session
-	more  []*session
-	spans []spanEnd // of joins that have settled
-}
-
-func (n *dirtySessions) add(s *session) {
-	if n.last == s {
-		return
-	}
-	if n.last != nil {
-		n.more = append(n.more, n.last)
-	}
-	n.last = s
-}
-
-func (n *dirtySessions) tell() {
-	if len(n.spans) > 0 {
-		endSpans(n.spans)
-		n.spans = nil
-	}
-	if n.last == nil {
-		return
-	}
-	n.last.tell()
-	n.last = nil
-	for _, s := range n.more {
-		s.tell()
-	}
-	n.more = n.more[:0]
-}
-
 // session is one life of a source's Reader, together with its committer, which outlives the
 // reading. A session ends when all entries that the Reader has read are settled and committed.
 type session struct {
@@ -328,4 +293,82 @@ func (ses *session) close() {
 	}
 	s.mu.Unlock()
 	s.close(ses.ctx, ses.reader)
+}
+
+// settledBatch is the set of settlements that a committer has collected but not committed: their
+// number, outcomes and bytes, and the settlements themselves if the source's Reader needs them.
+type settledBatch struct {
+	wanted  bool // whether settled is filled
+	settled []Settlement
+	n       int
+	bytes   int
+	by      [len(outcomeNames)]int
+	unfault int    // Nacked without a fault: given back unfinished
+	unbegun int    // of these: before a handler began them
+	nacked  *Fault // the first fault of a Nacked entry, if any
+	spans   []spanEnd
+}
+
+func (h *settledBatch) reset() {
+	clear(h.settled)
+	*h = settledBatch{wanted: h.wanted, settled: h.settled[:0]}
+}
+
+// collect adds the leases settled since the last call. If all is set, it also adds the others as
+// Nacked, because their holders are gone or have been given up.
+func (s *slab) collect(h *settledBatch, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	prefix := true
+	for i := s.scanned; i < len(s.cells); i++ {
+		c := &s.cells[i]
+		switch have := s.shares(i); {
+		case have < settled:
+		case have == settled || all:
+			if have > settled && Outcome(c.worst.Load()) < Nacked {
+				s.worsen(i, ended{outcome: Nacked})
+			}
+			if !prefix {
+				c.more.Store(collected)
+			}
+			s.take(i, h)
+		default:
+			prefix = false
+		}
+		if prefix {
+			s.scanned = i + 1
+		}
+	}
+}
+
+// take collects one lease.
+func (s *slab) take(i int, h *settledBatch) {
+	s.left--
+	n := s.end(i)
+	o := n.outcome
+	h.n++
+	h.by[o]++
+	if o == Nacked && n.fault == nil {
+		h.unfault++
+		if n.unbegun {
+			h.unbegun++
+		}
+	} else if o == Nacked && h.nacked == nil {
+		h.nacked = n.fault
+	}
+	if s.spans != nil {
+		h.spans = append(h.spans, s.endOf(i, n))
+	}
+	r := &noRecord
+	if s.records != nil {
+		r = &s.records[i]
+		h.bytes += int(r.size)
+	}
+	if !h.wanted {
+		return
+	}
+	h.settled = append(h.settled, Settlement{
+		Seq: s.first + uint64(i), ID: r.id, Attempt: r.attempts(), Outcome: o, Fault: n.fault,
+		Lost: s.cells[i].lost(), Unbegun: n.unbegun && o == Nacked, meta: r,
+	})
 }

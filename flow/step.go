@@ -1,6 +1,9 @@
 package flow
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Idea of batches: if a handler makes at most one message of each, its stage calls it in a tight
 // loop, and passes the results on together. So hand-overs, the guard against panics and the
@@ -190,4 +193,52 @@ func newTransformStage[T, U any](
 	}
 	s.start(la, st, func() { f = newHandler() }, next)
 	return s
+}
+
+// pushAll pushes a chunk in batches, between which the lane reads the clock. If the lane is aborted
+// or panics, messages that have not been pushed go back.
+func pushAll[T any](la *lane, chunk []Message[T], push func([]Message[T])) {
+	la.beginChunk()
+	defer func() { giveBack(la, chunk) }()
+	for len(chunk) > 0 && !la.aborted {
+		n := min(la.untilLook(), len(chunk))
+		batch := chunk[:n]
+		chunk = chunk[n:]
+		pushSome(la, batch, push)
+	}
+}
+
+// pushSome pushes messages that are handled without a look at the clock, unless their leases are
+// lost.
+func pushSome[T any](la *lane, batch []Message[T], push func([]Message[T])) {
+	if la.run.lanes.lost.Load() {
+		batch = slices.DeleteFunc(batch, func(m Message[T]) bool {
+			lost := m.lease.isLost()
+			if lost {
+				la.nack(m.lease)
+			}
+			return lost
+		})
+	}
+	push(batch)
+	if !la.aborted {
+		la.step(len(batch))
+	}
+}
+
+// each calls f with each message. If the lane is aborted, the remaining messages go back.
+func each[T any](s *stageBase, batch []Message[T], f func(Message[T])) {
+	leased := s.la.run.lanes.leased.Load()
+	for i := range batch {
+		if s.la.aborted {
+			giveBackTo(&s.la.dirty, batch[i:], untouched(s.st.node))
+			return
+		}
+		if !leased || s.takes(batch[i].lease) {
+			f(batch[i])
+		}
+	}
+	if leased {
+		s.begin(lease{})
+	}
 }
