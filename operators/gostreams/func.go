@@ -48,7 +48,7 @@ func Func[T, U any](through func(streams.Source) streams.Source) func(context.Co
 				select {
 				case src.out <- v:
 				case <-ctx.Done():
-					return nil
+					return context.Cause(ctx) // the pipeline ends early, as if this were all
 				}
 			}
 			return nil
