@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,8 +18,9 @@ import (
 // slots is the number of slots of a cluster.
 const slots = 16384
 
-// Cluster is a Redis Cluster: three masters with a third of the slots each, and replicas. A node is
-// considered failed after a second.
+// Cluster is a Redis Cluster: three masters with a third of the slots each, and replicas. Only during
+// [Cluster.Failover] a node is considered failed after a second: one that a busy machine stops for
+// some seconds is not replaced, and the others go on.
 type Cluster struct {
 	Nodes []*Server // the first three are the first masters; replica i follows master i mod 3
 	ids   map[*Server]string
@@ -71,12 +73,8 @@ func (c *Cluster) start(ctx context.Context, replicas int, opts []Option) error 
 				return err
 			}
 		}
-		host, port, err := net.SplitHostPort(s.Addr())
-		if err != nil {
-			return err
-		}
 		if i > 0 {
-			if _, err := c.do(ctx, c.Nodes[0], "cluster", "meet", host, port, s.s.Bus()); err != nil {
+			if err := c.meet(ctx, s); err != nil {
 				return err
 			}
 		}
@@ -98,13 +96,49 @@ func (c *Cluster) start(ctx context.Context, replicas int, opts []Option) error 
 			return err
 		}
 	}
-	return c.replicated(ctx, replicas)
+	if err := c.replicated(ctx, replicas); err != nil {
+		return err
+	}
+	c.nodeTimeout(ctx, patient) // not from the start, because nodes meet faster with a short one
+	return nil
+}
+
+// nodeTimeout sets when nodes consider another one failed.
+func (c *Cluster) nodeTimeout(ctx context.Context, d time.Duration) {
+	for _, s := range c.Nodes { // those that are down do not answer
+		_, _ = c.do(ctx, s, "config", "set", "cluster-node-timeout", d.Milliseconds())
+	}
+}
+
+// meet introduces a node to the first one.
+func (c *Cluster) meet(ctx context.Context, s *Server) error {
+	host, port, err := net.SplitHostPort(s.Addr())
+	if err != nil {
+		return err
+	}
+	_, err = c.do(ctx, c.Nodes[0], "cluster", "meet", host, port, s.s.Bus())
+	return err
+}
+
+// meetAgain introduces nodes again that the first one has forgotten: it does so if they do not answer
+// within a second.
+func (c *Cluster) meetAgain(ctx context.Context) error {
+	known, err := c.do(ctx, c.Nodes[0], "cluster", "nodes")
+	for _, s := range c.Nodes[1:] {
+		if err == nil && !strings.Contains(known.(string), " "+s.Addr()+"@") {
+			err = c.meet(ctx, s)
+		}
+	}
+	return err
 }
 
 // agreed waits until all nodes know each other and have all slots.
 func (c *Cluster) agreed(ctx context.Context, nodes int) error {
 	for _, s := range c.Nodes {
 		err := until(ctx, "the nodes know each other", func() (bool, error) {
+			if err := c.meetAgain(ctx); err != nil {
+				return false, err
+			}
 			info, err := c.do(ctx, s, "cluster", "info")
 			return err == nil && strings.Contains(info.(string), "cluster_state:ok") &&
 				strings.Contains(info.(string), fmt.Sprintf("cluster_known_nodes:%d\r", nodes)), err
@@ -134,7 +168,8 @@ func (c *Cluster) replicated(ctx context.Context, replicas int) error {
 // do runs a command on one node.
 func (c *Cluster) do(ctx context.Context, s *Server, args ...any) (any, error) {
 	rdb := redis.NewClient(
-		&redis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1},
+		&redis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
+			ReadTimeout: answerIn},
 	)
 	defer rdb.Close()
 	v, err := rdb.Do(ctx, args...).Result()
@@ -154,7 +189,9 @@ func (c *Cluster) Addrs() []string { return addrs(c.Nodes) }
 func (c *Cluster) URL() string { return "redis://" + strings.Join(c.Addrs(), ",") }
 
 // Options returns options for clients, to be changed by the caller.
-func (c *Cluster) Options() *redis.ClusterOptions { return &redis.ClusterOptions{Addrs: c.Addrs()} }
+func (c *Cluster) Options() *redis.ClusterOptions {
+	return &redis.ClusterOptions{Addrs: c.Addrs(), DialTimeout: answerIn, ReadTimeout: answerIn}
+}
 
 // Client returns a client that is closed when the test ends.
 func (c *Cluster) Client(t testing.TB) *redis.ClusterClient {
@@ -289,6 +326,8 @@ func (c *Cluster) Failover(ctx context.Context, slot int) (old, now *Server, err
 	if old, err = c.Owner(ctx, slot); err != nil {
 		return nil, nil, err
 	}
+	c.nodeTimeout(ctx, time.Second)
+	defer c.nodeTimeout(ctx, patient)
 	if err := old.s.Kill(); err != nil {
 		return nil, nil, err
 	}

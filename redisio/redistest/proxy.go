@@ -155,7 +155,9 @@ func (p *Proxy) URL() string { return "redis://" + p.Addr() }
 // HELLO.
 func (p *Proxy) Client(t testing.TB) *redis.Client {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), DisableIdentity: true})
+	rdb := redis.NewClient(
+		&redis.Options{Addr: p.Addr(), DisableIdentity: true, DialTimeout: answerIn, ReadTimeout: answerIn},
+	)
 	t.Cleanup(func() { _ = rdb.Close() }) // the test may have closed it
 	return rdb
 }

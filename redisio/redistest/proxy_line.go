@@ -50,7 +50,7 @@ func (p *Proxy) serve(c net.Conn) {
 	p.mu.Lock()
 	upstream := p.upstream
 	p.mu.Unlock()
-	s, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(context.Background(), "tcp", upstream)
+	s, err := (&net.Dialer{Timeout: answerIn}).DialContext(context.Background(), "tcp", upstream)
 	if err != nil {
 		return
 	}

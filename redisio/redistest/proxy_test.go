@@ -25,6 +25,7 @@ func through(t *testing.T, p *redistest.Proxy) *redis.Client {
 			DialerRetries:    1,
 			PoolSize:         1,
 			PipelinePoolSize: -1,
+			ReadTimeout:      redistest.Patience, // it would fail, because it never repeats anything
 		},
 	)
 	t.Cleanup(func() { _ = rdb.Close() }) // the test may have closed it

@@ -33,6 +33,7 @@ type Server struct {
 	s      *server.Server
 	tls    *tls.Config // nil: no TLS
 	socket string      // "" or its unix socket
+	shared bool        // no test pauses it
 }
 
 // Process is a server's process, for harnesses without a testing.TB: Kill, Restart, Pause, Resume, Stop.
@@ -139,6 +140,7 @@ func Shared(t testing.TB) *Server {
 		if err != nil {
 			t.Fatal(err)
 		}
+		s.shared = true
 		shared.s = s
 	}
 	return shared.s
@@ -147,7 +149,7 @@ func Shared(t testing.TB) *Server {
 // Main runs the tests of a package, stops the shared server and then runs checks, such as one for
 // leaked goroutines. Checks are skipped if tests failed. It returns the exit code.
 //
-// A check is retried for some seconds: go-redis' reconnect goroutine sleeps for a second before it
+// A check is retried for [Patience]: go-redis' reconnect goroutine sleeps for a second before it
 // notices that its client is closed.
 func Main(m *testing.M, checks ...func() error) int {
 	code := m.Run()
@@ -194,7 +196,11 @@ func (s *Server) Process() *Process { return s.s }
 
 // Options returns options for clients. The caller may change them.
 func (s *Server) Options() *redis.Options {
-	return &redis.Options{Addr: s.Addr(), TLSConfig: s.tls.Clone()}
+	o := &redis.Options{Addr: s.Addr(), TLSConfig: s.tls.Clone()}
+	if s.shared {
+		o.DialTimeout, o.ReadTimeout = answerIn, answerIn
+	}
+	return o
 }
 
 // Client returns a client that is closed when the test ends.
@@ -243,7 +249,7 @@ func check(t testing.TB, err error) {
 
 func eventually(check func() error) error {
 	err := check()
-	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); err = check() {
+	for deadline := time.Now().Add(Patience); err != nil && time.Now().Before(deadline); err = check() {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return err

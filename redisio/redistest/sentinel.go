@@ -48,8 +48,9 @@ func (s *Server) StartReplica(t testing.TB, opts ...Option) *Server {
 	return started(t, r, err)
 }
 
-// Sentinel is a master, its replicas, and three Sentinels that monitor them and agree quickly. A
-// master is considered failed after half a second.
+// Sentinel is a master, its replicas, and three Sentinels that monitor them. Only during
+// [Sentinel.Failover] a master is considered failed after half a second: one that a busy machine stops
+// for some seconds is not replaced.
 type Sentinel struct {
 	Nodes     []*Server // the first is the first master
 	Sentinels []*Server
@@ -89,11 +90,12 @@ func (s *Sentinel) start(ctx context.Context, replicas int, opts []Option) error
 		return err
 	}
 	conf := fmt.Sprintf(
-		"sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 500\n"+
+		"sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s %[4]d\n"+
 			"sentinel failover-timeout %[1]s 3000\nsentinel parallel-syncs %[1]s 5\n",
 		MasterName,
 		host,
 		port,
+		patient.Milliseconds(),
 	)
 	for range 3 {
 		one, err := New(ctx, func(c *config) error {
@@ -132,7 +134,9 @@ func (s *Sentinel) URL() string {
 
 // Options returns options for clients, to be changed by the caller.
 func (s *Sentinel) Options() *redis.FailoverOptions {
-	return &redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: s.Addrs()}
+	return &redis.FailoverOptions{
+		MasterName: MasterName, SentinelAddrs: s.Addrs(), DialTimeout: answerIn, ReadTimeout: answerIn,
+	}
 }
 
 // Client returns a client of the current master, closed when the test ends.
@@ -167,6 +171,10 @@ func (s *Sentinel) Failover(ctx context.Context) (old, now *Server, err error) {
 	if old, err = s.Master(ctx); err != nil {
 		return nil, nil, err
 	}
+	if err := s.downAfter(ctx, 500*time.Millisecond); err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, s.downAfter(ctx, patient)) }()
 	if err := old.s.Kill(); err != nil {
 		return nil, nil, err
 	}
@@ -179,6 +187,21 @@ func (s *Sentinel) Failover(ctx context.Context) (old, now *Server, err error) {
 		return isMaster(ctx, m)
 	})
 	return old, now, err
+}
+
+// patient is after which time a server that does not answer is considered failed, except during a
+// failover.
+const patient = 15 * time.Second
+
+// downAfter sets when the Sentinels consider a server failed.
+func (s *Sentinel) downAfter(ctx context.Context, d time.Duration) error {
+	var errs []error
+	for _, one := range s.Sentinels {
+		c := redis.NewSentinelClient(one.Options())
+		errs = append(errs, c.Set(ctx, MasterName, "down-after-milliseconds", fmt.Sprint(d.Milliseconds())).Err())
+		_ = c.Close() // nothing is in flight
+	}
+	return errors.Join(errs...)
 }
 
 func isMaster(ctx context.Context, s *Server) (bool, error) {
@@ -209,7 +232,7 @@ func closeAll(all []*Server) error {
 // until polls. It continues after errors, because servers start and stop here, and reports the last
 // one.
 func until(ctx context.Context, what string, ok func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -11,6 +11,10 @@ import (
 // long enough for a busy machine.
 const Patience = 2 * time.Minute
 
+// answerIn is how long clients wait for a connection and for a reply. A client that gives up repeats
+// the command or reports an unknown outcome, and a busy machine may stop the server for some seconds.
+const answerIn = 30 * time.Second
+
 // Soon polls until a state is true that has no signal, such as a server's state. It fails the test
 // after Patience. what describes the state, such as "the entry is acknowledged".
 func Soon(t testing.TB, what string, is func() bool) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,7 +23,7 @@ func TestSentinel(t *testing.T) {
 	if err := rdb.Set(c, "a", "b", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := rdb.Wait(c, 1, time.Second).Result(); n != 1 || err != nil {
+	if n, err := rdb.Wait(c, 1, redistest.Patience).Result(); n != 1 || err != nil {
 		t.Fatalf("%d replicas have it: %v", n, err)
 	}
 	old, now, err := s.Failover(c)

@@ -34,7 +34,7 @@ func TestLeavesAMasterThatWantsReplicas(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { p.Close() })
-			rdb := redis.NewClient(&redis.Options{Addr: p.Addr()})
+			rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), ReadTimeout: redistest.Patience})
 			t.Cleanup(func() { rdb.Close() })
 			c := Derive(rdb, Purpose{Conns: 2})
 			t.Cleanup(func() { c.Release() })

@@ -12,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // Open opens a reader that is closed with the test. Its events are recorded.
@@ -22,6 +23,7 @@ func Open(t *testing.T, rdb redis.UniversalClient, cfg reader.GroupConfig) (*rea
 	cfg.Group = cmp.Or(cfg.Group, "g")
 	cfg.Block = cmp.Or(cfg.Block, 50*time.Millisecond)
 	cfg.DelayedEvery = cmp.Or(cfg.DelayedEvery, -1)
+	cfg.Wait = cmp.Or(cfg.Wait, redistest.Patience) // a busy machine may stop the server for some seconds
 	r, err := reader.NewGroup(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)
