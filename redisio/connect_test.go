@@ -41,12 +41,18 @@ func TestConnect(t *testing.T) {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
-	start := time.Now()
-	if _, err := redisio.Connect(rig.Ctx(t), "redis://:secret@127.0.0.1:1", redisio.ConnectOptions{}); err == nil ||
-		time.Since(start) > time.Second ||
-		strings.Contains(err.Error(), "secret") ||
-		!strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("after %v: %v", time.Since(start), err)
+	took := redistest.Patience
+	for try := 0; try < 5 && took > time.Second; try++ { // a busy machine may stop for some seconds
+		start := time.Now()
+		if _, err := redisio.Connect(rig.Ctx(t), "redis://:secret@127.0.0.1:1", redisio.ConnectOptions{}); err == nil ||
+			strings.Contains(err.Error(), "secret") ||
+			!strings.Contains(err.Error(), "127.0.0.1:1") {
+			t.Error(err)
+		}
+		took = time.Since(start)
+	}
+	if took > time.Second {
+		t.Errorf("it fails after %v, want an error at once", took)
 	}
 	c, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
@@ -66,7 +72,7 @@ func TestConnectWaits(t *testing.T) {
 	s.Kill(t)
 	back := time.AfterFunc(200*time.Millisecond, func() { s.Restart(t) })
 	defer back.Stop()
-	rdb, err := redisio.Connect(rig.Ctx(t), s.URL(), redisio.ConnectOptions{Wait: 20 * time.Second})
+	rdb, err := redisio.Connect(rig.Ctx(t), s.URL(), redisio.ConnectOptions{Wait: redistest.Patience})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,6 +124,7 @@ func (c *check) group(rdb redis.UniversalClient, cfg reader.GroupConfig) *watche
 	if cfg.Block == 0 {
 		cfg.Block = 50 * time.Millisecond
 	}
+	cfg.Wait = c.patience
 	cfg.OnEvent = func(e redisio.Event) {
 		r.mu.Lock()
 		defer r.mu.Unlock()

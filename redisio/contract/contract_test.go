@@ -66,7 +66,7 @@ func onBinary(t *testing.T, table *contract.Table, path string) {
 		t.Fatal(err)
 	}
 	defer s.Stop()
-	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), ReadTimeout: redistest.Patience})
 	defer rdb.Close()
 	run(t, table, contract.Server{Name: name(t, rdb), Client: rdb})
 	if keys := rdb.DBSize(context.Background()).Val(); keys != 0 {

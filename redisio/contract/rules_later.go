@@ -15,7 +15,7 @@ var delayRules = []Rule{
 		at := time.Now().Add(delay)
 		c.must(s.Schedule(c.ctx, []schedule.Delayed{{ID: "a", At: at, Fields: redisio.Fields{field("n", "1")}},
 			{ID: "b", At: at.Add(time.Hour), Fields: redisio.Fields{field("n", "2")}}}, make([]redisio.Result, 2)))
-		if n, _, err := s.Move(c.ctx); n != 0 || err != nil {
+		if n, _, err := s.Move(c.ctx); n != 0 && time.Until(at) > 50*time.Millisecond || err != nil {
 			c.failf("moved %d, %v before the time", n, err)
 		}
 		c.until("one is moved", func() bool {

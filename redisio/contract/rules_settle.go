@@ -67,8 +67,8 @@ var settleRules = []Rule{
 			if again := c.read(r, 2); time.Since(start) < delay-10*time.Millisecond || !slices.Equal(ids(again), got) {
 				c.failf("got %v after %v, want %v", ids(again), time.Since(start), delay)
 			}
-			c.must(r.Nack(c.ctx, got, delay))
 			start = time.Now()
+			c.must(r.Nack(c.ctx, got, delay))
 			other := c.group(c.rdb, cfg) // knows only the server's state
 			if again := c.read(other, 2); time.Since(start) < delay/2 || !slices.Equal(ids(again), got) {
 				c.failf("the other got %v after %v, want %v", ids(again), time.Since(start), delay)

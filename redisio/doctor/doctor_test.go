@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -52,6 +53,22 @@ func wants(t *testing.T, found map[string]Finding, check string, s Severity, tex
 	}
 }
 
+// quiet examines the network again while a finding about it tells of a busy host.
+func quiet(t *testing.T, rdb redis.UniversalClient, found map[string]Finding) {
+	t.Helper()
+	redistest.Soon(t, "the host is not too busy for good findings about the network", func() bool {
+		for check, f := range found {
+			if strings.HasPrefix(check, "network/") && f.Severity != Fine {
+				_, again := examined(t, rdb, Options{Quick: true})
+				maps.DeleteFunc(again, func(check string, _ Finding) bool { return !strings.HasPrefix(check, "network/") })
+				maps.Copy(found, again)
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // A server with good settings has nothing to change, and keeps its keys.
 func TestHealthyServer(t *testing.T) {
 	server := redistest.Start(t, redistest.Args("--appendonly", "yes", "--maxmemory", "200mb"))
@@ -63,9 +80,15 @@ func TestHealthyServer(t *testing.T) {
 		OnFinding:  func(f Finding) { told = append(told, f) },
 		OnProgress: func(done, all int, _ string) { last = all - done },
 	})
-	if r.Worst() > Note || r.Broken != 0 || r.Kept < 40 || last != 1 || !slices.Equal(told, r.Findings) {
+	if r.Broken != 0 || r.Kept < 40 || last != 1 || !slices.Equal(told, r.Findings) {
 		t.Errorf("%d hold, %d are broken, %d after the last: %+v", r.Kept, r.Broken, last, r.Findings)
 	}
+	for _, f := range r.Findings {
+		if f.Severity > Note && !strings.HasPrefix(f.Check, "network/") {
+			t.Errorf("%+v", f)
+		}
+	}
+	quiet(t, rdb, found)
 	for _, check := range []string{"memory/eviction", "memory/room", "persistence/kept", "network/latency",
 		"network/clock", "network/block", "rights", "promises"} {
 		wants(t, found, check, Fine, "")
@@ -180,8 +203,11 @@ func TestInterrupted(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := Examine(ctx, rdb, Options{OnProgress: func(done, _ int, _ string) {
-		if done == 12 {
+		switch done {
+		case 12:
 			go cancel()
+		case 13:
+			<-ctx.Done()
 		}
 	}})
 	if !errors.Is(err, context.Canceled) || len(r.Findings) == 0 {

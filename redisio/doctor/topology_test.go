@@ -180,7 +180,13 @@ func TestClusterBehindOneAddress(t *testing.T) {
 func TestMultiplexingProxies(t *testing.T) {
 	server := redistest.Start(t)
 	t.Run("one connection for all", func(t *testing.T) {
-		r, found := examined(t, at(t, multiplexer(t, server.Addr(), 1)), Options{Quick: true})
+		rdb := at(t, multiplexer(t, server.Addr(), 1))
+		var r *Report
+		var found map[string]Finding
+		redistest.Soon(t, "a PING is sent while a read blocks", func() bool {
+			r, found = examined(t, rdb, Options{Quick: true})
+			return found["network/block"].Severity == Problem
+		})
 		wants(t, found, "server/proxy", Warning, "MULTI")
 		wants(t, found, "network/block", Problem, "holds up others")
 		if !r.Server.Proxy {
@@ -214,6 +220,7 @@ func TestSentinel(t *testing.T) {
 	if r.Server.Mode != "sentinel" || r.Server.Role != "master" {
 		t.Errorf("%+v", r.Server)
 	}
+	quiet(t, rdb, found)
 	wants(t, found, "network/block", Fine, "")
 	_, found = examined(t, at(t, sentinel.Addrs()[0]), Options{})
 	wants(t, found, "server/role", Problem, "master_name")

@@ -66,6 +66,14 @@ func take(t *testing.T, s *gather.Store, id string) *gather.Outcome {
 	return o
 }
 
+// elapse lets the time of a gather end now.
+func elapse(t *testing.T, rdb *redis.Client, s *gather.Store, id string) {
+	t.Helper()
+	if err := rdb.HSet(rig.Ctx(t), s.Config().Key(id), "until", 1).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A gather closes as soon as its outcome is certain. Text that begins with ! is a failure.
 func TestGatherOutcomes(t *testing.T) {
 	s, rdb := shared(t, gather.Config{})
@@ -282,12 +290,14 @@ func TestGatherCancel(t *testing.T) {
 // live.
 func TestGatherExpires(t *testing.T) {
 	s, rdb := shared(t, gather.Config{TTL: time.Hour, Keep: time.Millisecond})
-	open(t, s, "g", gather.Terms{Parts: 2, Within: 500 * time.Millisecond})
+	open(t, s, "empty", gather.Terms{Parts: 2, Within: 100 * time.Millisecond})
+	redistest.Soon(t, "the time is over", func() bool { return take(t, s, "empty") != nil })
+	open(t, s, "g", gather.Terms{Parts: 2})
 	put(t, s, "g", 1, "b")
-	var o *gather.Outcome
-	redistest.Soon(t, "the time is over", func() bool { o = take(t, s, "g"); return o != nil })
-	if o.How != gather.Expired || o.Done != 1 || o.Parts[0].Came || !o.Parts[1].OK {
-		t.Errorf("%+v", o)
+	elapse(t, rdb, s, "g")
+	o := take(t, s, "g")
+	if o == nil || o.How != gather.Expired || o.Done != 1 || o.Parts[0].Came || !o.Parts[1].OK {
+		t.Fatalf("%+v", o)
 	}
 	redistest.Soon(t, "a taken gather is gone", func() bool {
 		return rdb.Exists(rig.Ctx(t), s.Config().Key("g")).Val() == 0

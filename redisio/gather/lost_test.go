@@ -18,7 +18,7 @@ import (
 func TestPartsOutliveTheirGather(t *testing.T) {
 	s, rdb := shared(t, gather.Config{})
 	const month = 30 * 24 * time.Hour
-	for id, within := range map[string]time.Duration{"long": month, "short": time.Second} {
+	for id, within := range map[string]time.Duration{"long": month, "short": time.Hour} {
 		open(t, s, id, gather.Terms{Parts: 1, Within: within})
 	}
 	for _, id := range []string{"long", "short"} {
@@ -60,18 +60,24 @@ func TestGatherWithoutMemory(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client(t)
 	s := newStore(t, rdb, gather.Config{Patience: -1})
-	open(t, s, "g", gather.Terms{Parts: 2, Within: 500 * time.Millisecond})
-	put(t, s, "g", 0, "a")
-	if err := rdb.ConfigSet(rig.Ctx(t), "maxmemory", "1").Err(); err != nil {
-		t.Fatal(err)
-	}
-	redistest.Soon(t, "the part is late", func() bool {
-		_, _, err := s.Begin(rig.Ctx(t), "g", 1)
-		if err != nil && !errors.Is(err, gather.ErrOver) {
+	limit := func(bytes string) {
+		t.Helper()
+		if err := rdb.ConfigSet(rig.Ctx(t), "maxmemory", bytes).Err(); err != nil {
 			t.Fatal(err)
 		}
-		return err != nil
-	})
+	}
+	open(t, s, "g", gather.Terms{Parts: 2})
+	put(t, s, "g", 0, "a")
+	limit("1")
+	if wanted, _, err := s.Begin(rig.Ctx(t), "g", 1); !wanted || err != nil {
+		t.Errorf("a part in time: %v %v", wanted, err)
+	}
+	limit("0")
+	elapse(t, rdb, s, "g")
+	limit("1")
+	if _, _, err := s.Begin(rig.Ctx(t), "g", 1); !errors.Is(err, gather.ErrOver) {
+		t.Errorf("a late part: %v", err)
+	}
 	if _, err := s.Put(rig.Ctx(t), "g", 1, true, nil); !errors.Is(err, gather.ErrOver) {
 		t.Errorf("a late result: %v", err)
 	}

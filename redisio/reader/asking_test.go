@@ -47,11 +47,11 @@ func TestNackEachHasItsOwnDelays(t *testing.T) {
 	want := rig.Add(t, rdb, key, 3)
 	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute}})
 	rig.Read(t, r, 3)
+	since := time.Now()
 	n, err := r.NackEach(rig.Ctx(t), want, []time.Duration{300 * time.Millisecond, 0, 100 * time.Millisecond})
 	if n != 3 || err != nil {
 		t.Fatal(n, err)
 	}
-	since := time.Now()
 	for i, at := range []int{1, 2, 0} {
 		e := rig.Read(t, r, 1)[0]
 		if e.ID != want[at] || e.Deliveries != 2 {

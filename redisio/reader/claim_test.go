@@ -97,6 +97,7 @@ func TestRecoveryContract(t *testing.T) {
 		},
 		"nacked for later": func(t *testing.T, key string, cfg GroupConfig) {
 			rig.Add(t, rdb, key, 2)
+			cfg.Lease = time.Minute // the one that has it first keeps it
 			r, _ := open(t, rdb, cfg)
 			got := rig.IDs(rig.Read(t, r, 2))
 			if _, err := r.Ack(rig.Ctx(t), got[1:]); err != nil {
@@ -381,6 +382,8 @@ func TestMaxSize(t *testing.T) {
 	var reads []string
 	rdb := fake(t, func(args []string) string {
 		switch {
+		case args[len(args)-1] == nowhere: // the reader shows that it lives, every two seconds
+			return "*-1\r\n"
 		case args[0] == "xgroup":
 			return "+OK\r\n"
 		case args[0] == "xinfo":

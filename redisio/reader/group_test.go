@@ -103,9 +103,16 @@ func TestGroupOpen(t *testing.T) {
 		down := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 		defer down.Close()
 		r, _ := NewGroup(down, GroupConfig{Key: "k", Group: "g"})
-		start := time.Now()
-		if err := r.Open(rig.Ctx(t)); err == nil || time.Since(start) > 2*time.Second {
-			t.Fatalf("got %v after %v, want an error at once", err, time.Since(start))
+		took := redistest.Patience
+		for try := 0; try < 5 && took > 2*time.Second; try++ { // a busy machine may stop for some seconds
+			start := time.Now()
+			if err := r.Open(rig.Ctx(t)); err == nil {
+				t.Fatal("no error")
+			}
+			took = time.Since(start)
+		}
+		if took > 2*time.Second {
+			t.Fatalf("it fails after %v, want an error at once", took)
 		}
 		r, _ = NewGroup(down, GroupConfig{Key: "k", Group: "g", Wait: 300 * time.Millisecond})
 		if err := r.Open(rig.Ctx(t)); err == nil {
@@ -309,7 +316,7 @@ func TestNack(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 2 * time.Second, Block: 20 * time.Millisecond}})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute, Block: 20 * time.Millisecond}})
 	got := rig.IDs(rig.Read(t, r, 3))
 	start := time.Now()
 	if err := r.Nack(rig.Ctx(t), got[:1], 200*time.Millisecond); err != nil {
@@ -319,13 +326,14 @@ func TestNack(t *testing.T) {
 		t.Fatalf("held %d, parked %d", r.Held(), r.Parked())
 	}
 	again := rig.Read(t, r, 1)
-	if d := time.Since(start); d < 190*time.Millisecond || d > 1500*time.Millisecond {
-		t.Fatalf("came back after %v, want 200 ms", d)
+	if d := time.Since(start); d < 190*time.Millisecond || d > r.cfg.Lease/2 {
+		t.Fatalf("came back after %v, want 200 ms and not a lease", d)
 	}
 	if again[0].ID != got[0] || again[0].Deliveries != 2 {
 		t.Fatalf("got %+v", again[0])
 	}
 	// Another reader also gets it when it is due, because of the idle time on the server.
+	start = time.Now()
 	if err := r.Nack(rig.Ctx(t), got[:1], 300*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
@@ -335,15 +343,14 @@ func TestNack(t *testing.T) {
 		GroupConfig{
 			Key: key,
 			Tuning: Tuning{
-				Lease:        2 * time.Second,
+				Lease:        time.Minute,
 				ReclaimEvery: 20 * time.Millisecond,
 				Block:        20 * time.Millisecond,
 			},
 		},
 	)
-	start = time.Now()
 	stolen := rig.Read(t, other, 1)
-	if d := time.Since(start); d < 200*time.Millisecond || stolen[0].ID != got[0] || stolen[0].Deliveries != 3 {
+	if d := time.Since(start); d < 290*time.Millisecond || stolen[0].ID != got[0] || stolen[0].Deliveries != 3 {
 		t.Fatalf("got %+v after %v", stolen[0], d)
 	}
 	// The first reader detects that it no longer owns the entry.
@@ -352,9 +359,22 @@ func TestNack(t *testing.T) {
 
 func TestNackBeyondLease(t *testing.T) {
 	t.Parallel()
+	// On a busy machine a short lease may lapse although its reader lives, see TestRenewalKeepsHeldEntries.
+	err := nackBeyond(t, 300*time.Millisecond)
+	for _, lease := range []time.Duration{2 * time.Second, 10 * time.Second} {
+		if err != nil {
+			t.Log(err)
+			err = nackBeyond(t, lease)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func nackBeyond(t *testing.T, lease time.Duration) error {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
-	lease := 300 * time.Millisecond
 	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease, Block: 20 * time.Millisecond}})
 	other, _ := open(
 		t,
@@ -369,14 +389,20 @@ func TestNackBeyondLease(t *testing.T) {
 	if err := r.Nack(rig.Ctx(t), got, 5*lease); err != nil {
 		t.Fatal(err)
 	}
-	readNothing(t, other, 4*lease-time.Since(start)) // renewed by the reader that lives
+	c, cancel := context.WithTimeout(context.Background(), 4*lease-time.Since(start))
+	defer cancel()
+	var b redisio.Batch
+	if err := other.Read(c, 10, 0, &b); !errors.Is(err, context.DeadlineExceeded) { // renewed by the reader that lives
+		return fmt.Errorf("lease %v: the other read %v, %w", lease, rig.IDs(b.Entries), err)
+	}
 	again := rig.Read(t, r, 1)
 	if d := time.Since(start); d < 5*lease-20*time.Millisecond {
-		t.Fatalf("came back after %v, want %v", d, 5*lease)
+		return fmt.Errorf("came back after %v, want %v", d, 5*lease)
 	}
 	if again[0].Deliveries != 2 {
-		t.Fatalf("got %+v", again[0])
+		return fmt.Errorf("lease %v: got %+v", lease, again[0])
 	}
+	return nil
 }
 
 func TestRelease(t *testing.T) {

@@ -28,6 +28,7 @@ func open(t *testing.T, rdb redis.UniversalClient, cfg GroupConfig) (*Group, *ri
 	cfg.Group = cmp.Or(cfg.Group, "g")
 	cfg.Block = cmp.Or(cfg.Block, 50*time.Millisecond)
 	cfg.DelayedEvery = cmp.Or(cfg.DelayedEvery, -1)
+	cfg.Wait = cmp.Or(cfg.Wait, redistest.Patience)
 	r, err := NewGroup(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)

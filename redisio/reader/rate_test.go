@@ -75,9 +75,11 @@ func rate(
 	admin := s.Client(t)
 	p := rig.NewProxy(t, s.Addr())
 	r := reader(t, p.Client(t))
-	c, cancel := context.WithTimeout(rig.Ctx(t), time.Second)
+	all, cancel := context.WithCancel(rig.Ctx(t))
 	defer cancel()
-	breakIt(c, t, admin, p)
+	breakIt(all, t, admin, p)
+	c, stop := context.WithTimeout(all, time.Second)
+	defer stop()
 	start, before := time.Now(), p.Requests()
 	reads := 0
 	for c.Err() == nil {

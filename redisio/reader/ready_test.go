@@ -56,9 +56,7 @@ func TestHungServerIsNotReady(t *testing.T) {
 		return errors.Is(r.Ready(50*time.Millisecond), os.ErrDeadlineExceeded) && tail.Ready(50*time.Millisecond) != nil
 	})
 	t.Log(r.Ready(0))
-	if l.Times(redisio.EventReconnecting) == 0 {
-		t.Fatal("no event")
-	}
+	redistest.Soon(t, "there is an event", func() bool { return l.Times(redisio.EventReconnecting) > 0 })
 	s.Resume(t)
 	want := rig.Add(t, rdb, "k", 1)
 	for _, to := range []chan result{group, followed} {

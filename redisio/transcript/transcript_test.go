@@ -376,7 +376,7 @@ func TestFull(t *testing.T) {
 // Nothing is kept forever.
 func TestLife(t *testing.T) {
 	eachServer(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, transcript.Config{Limits: transcript.Limits{TTL: time.Hour, Keep: time.Minute}})
+		s := newStore(t, rdb, transcript.Config{Limits: transcript.Limits{TTL: 10 * time.Hour, Keep: time.Hour}})
 		c := reply(t, s, "a")
 		add(t, s, "a", &c, values("x")...)
 		life := func(what string, lo, hi time.Duration) {
@@ -392,12 +392,12 @@ func TestLife(t *testing.T) {
 				}
 			}
 		}
-		life("open", 59*time.Minute, time.Hour)
+		life("open", 9*time.Hour, 10*time.Hour)
 		if was, err := s.Finish(t.Context(), "a", transcript.End{State: transcript.Stopped}); err != nil ||
 			was != transcript.Open {
 			t.Errorf("%v, %v", was, err)
 		}
-		life("ended", 50*time.Second, time.Minute)
+		life("ended", 50*time.Minute, time.Hour)
 		want(t, show(t, s, "a", redisio.ID{}), "1:x end(stopped)")
 		if list, err := s.Recent(t.Context(), 10); err != nil || len(list) != 1 || list[0].ID != "a" ||
 			list[0].State != transcript.Stopped {
@@ -419,7 +419,7 @@ func TestLife(t *testing.T) {
 // Of many writers that claim at the same time only one can write, and no value is lost or doubled.
 func TestRace(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, redistest.Shared(t).Client(t), transcript.Config{Limits: transcript.Limits{MaxAttempts: 1000}})
+	s := newStore(t, redistest.Shared(t).Client(t), transcript.Config{Limits: transcript.Limits{MaxAttempts: 1_000_000}})
 	if _, _, err := s.Create(t.Context(), "a", transcript.Spec{}); err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func claimed(t testing.TB, v *View, owner string) Build {
 
 func TestCommit(t *testing.T) {
 	ctx, rdb := rig.Ctx(t), redistest.Shared(t).Client(t)
-	v := newView(t, rdb)
+	v := newView(t, rdb, func(c *Config) { c.Lease = time.Hour })
 	b := claimed(t, v, "me")
 	change := func() *Tx {
 		tx := v.Of(b).Begin(0)

@@ -80,6 +80,7 @@ func TestAheadWindow(t *testing.T) {
 	const depth, size = 10, 40
 	s, key := redistest.Start(t), redistest.Key(t)
 	rdb, o, sent := s.Client(t), s.Options(), new(atomic.Int64)
+	o.ReadTimeout = redistest.Patience // it is paused
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 		return counted{conn, sent}, err

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,26 +71,29 @@ func TestTopReadsReports(t *testing.T) {
 			return false
 		}
 		r := a.sorted()[0].newest()
-		return len(r.Graphs) == 1 && r.Graphs[0].Snapshot.Bottleneck != nil
+		return len(r.Graphs) == 1 && r.Graphs[0].Snapshot.Bottleneck != nil && a.alive() == 1
 	})
 	p := a.sorted()[0]
 	if r := p.newest(); r.App != "shop" || r.PID == 0 || r.Host == "" || r.At.Before(r.Started) || p.gone {
 		t.Errorf("%+v", r)
 	}
-	packed := s.rdb.Get(t.Context(), publishedBefore+"shop"+reportAfter+p.id).Val()
-	var raw any
-	if err := json.Unmarshal(unpackedText(t, packed), &raw); err != nil {
-		t.Fatal(err)
-	}
-	missing := fieldsMissing(reflect.TypeFor[report](), raw, "report")
-	for _, m := range missing {
-		if !optional[m] {
-			t.Errorf("the report has no %s any more: top shows nothing for it", m)
+	// The newest report may be of a moment without a bottleneck.
+	redistest.Soon(t, "a report with all fields: top shows nothing for others", func() bool {
+		packed := s.rdb.Get(t.Context(), publishedBefore+"shop"+reportAfter+p.id).Val()
+		var raw any
+		if err := json.Unmarshal(unpackedText(t, packed), &raw); err != nil {
+			t.Fatal(err)
 		}
-	}
+		missing := fieldsMissing(reflect.TypeFor[report](), raw, "report")
+		missing = slices.DeleteFunc(missing, func(m string) bool { return optional[m] })
+		if len(missing) > 0 {
+			t.Logf("a report has no %q", missing)
+		}
+		return len(missing) == 0
+	})
 
 	redistest.Soon(t, "there are rates", func() bool {
-		return a.refresh(t.Context(), s.rdb) == nil && a.measured()
+		return a.refresh(t.Context(), s.rdb) == nil && a.measured() && a.alive() == 1
 	})
 	out := ""
 	for _, l := range a.frame(new(topOptions)) {
@@ -108,10 +112,16 @@ func TestTopReadsReports(t *testing.T) {
 		Lag                    int64
 		Each                   []any
 	}
-	first, _, _ := strings.Cut(s.want(t, "top -once -json", exitFine), "\n")
-	if err := json.Unmarshal([]byte(first), &line); err != nil || line.App != "shop" || line.Graph != "billing" ||
-		!line.Measured || line.ReadRate <= 0 || line.Lag != -1 || len(line.Each) != 1 {
-		t.Errorf("%v in %s", err, first)
+	first := ""
+	redistest.Soon(t, "the process publishes in time for rates", func() bool {
+		first, _, _ = strings.Cut(s.want(t, "top -once -json", exitFine), "\n")
+		if err := json.Unmarshal([]byte(first), &line); err != nil {
+			t.Fatal(err)
+		}
+		return line.Measured && line.ReadRate > 0
+	})
+	if line.App != "shop" || line.Graph != "billing" || line.Lag != -1 || len(line.Each) != 1 {
+		t.Errorf("%s", first)
 	}
 	if out := s.want(t, "top -app chop -once", exitFailed); !strings.Contains(out, `those of ["shop"] do`) {
 		t.Errorf("%s", out)
@@ -130,9 +140,9 @@ func TestTopListsApplications(t *testing.T) {
 			strings.Contains(out, "-app NAME")
 	})
 	s.url = s.setUser(t, "watcher", "acl -top shop,warehouse")
-	if out := s.want(t, "top -once", exitFine); !strings.Contains(out, "warehouse") {
-		t.Errorf("%s", out)
-	}
+	redistest.Soon(t, "both publish in time", func() bool {
+		return strings.Contains(s.want(t, "top -once", exitFine), "warehouse")
+	})
 	for _, bad := range []string{"top -every 1ms", "top -sort size", "top -app shop orders", "top a b"} {
 		s.want(t, bad, exitUsage)
 	}
