@@ -110,7 +110,7 @@ func (oneAfterOther) Handle(_ context.Context, _ int, m flow.Message[int], emit 
 func (oneAfterOther) Pick(open []bool) []int { return []int{slices.Index(open, true)} }
 
 func ExampleMessage_Joined() {
-	batches := operators.Batch(source.Of(1, 2, 3), 2, time.Second)
+	batches := operators.Batch(source.Of(1, 2, 3), 2, time.Minute)
 	sizes := operators.MapMessage(batches, func(_ context.Context, m flow.Message[[]int]) (int, error) {
 		return m.Joined(), nil
 	})

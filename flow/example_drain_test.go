@@ -21,7 +21,7 @@ func ExampleDrainTimeout() {
 		return order, ctx.Err()
 	}, flow.Name("pack"))
 	err := flow.New("shop", flow.To(slow, discard[string]()),
-		flow.DrainTimeout(10*time.Millisecond), flow.AckTimeout(time.Second)).Run(ctx)
+		flow.DrainTimeout(10*time.Millisecond), flow.AckTimeout(time.Minute)).Run(ctx)
 
 	var cut *flow.DrainError
 	if errors.As(err, &cut) && errors.Is(err, flow.ErrDrainTimeout) {

@@ -118,7 +118,7 @@ func (b *impatient) Ring(ctx context.Context, emit flow.Emit[[]string]) error {
 // forever to be full.
 func ExampleAlarm() {
 	ctx, interrupt := context.WithCancel(context.Background())
-	orders := queueOf("tea", "milk")
+	orders := queueOf("tea")
 	orders.stays = true
 	boxes := flow.Via(orders.source(), "box", func() flow.Handler[string, []string] {
 		return &impatient{batch: batch[string]{size: 100}, maxAge: 50 * time.Millisecond}
@@ -129,6 +129,6 @@ func ExampleAlarm() {
 	}))).Run(ctx)
 	fmt.Println(err)
 	// Output:
-	// [tea milk]
+	// [tea]
 	// <nil>
 }

@@ -134,7 +134,7 @@ type consumer[T any] struct {
 
 func (c *consumer[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	for {
-		c.take(in)
+		c.take(ctx, in)
 		switch {
 		case in.Len() > 0:
 			return nil
@@ -149,9 +149,12 @@ func (c *consumer[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	}
 }
 
-func (c *consumer[T]) take(in *flow.Intake[T]) {
+func (c *consumer[T]) take(ctx context.Context, in *flow.Intake[T]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if ctx.Err() != nil {
+		return // else it may take again what goes back at the end
+	}
 	for len(c.waiting) > 0 && in.Room() > 0 {
 		e := c.waiting[0]
 		c.waiting = c.waiting[1:]

@@ -57,15 +57,16 @@ func ExampleNewSink() {
 	// acked: 2 dead: [: rejected: no value] error: <nil>
 }
 
-// Two values are written at a time, the last one alone once it has waited long enough.
+// Two values are written at a time. The last one waits for another, and is written alone at the end.
 func ExampleWithin() {
 	orders := queueOf("tea", "milk", "jam")
+	orders.deliveries = 1
 	pairs := flow.NewSink("pairs", func() flow.Writer[string] {
 		return flow.WriterFunc[string](func(_ context.Context, chunk []flow.Message[string]) error {
 			fmt.Println(len(chunk))
 			return nil
 		})
-	}, flow.ChunkSize(2), flow.Within(10*time.Millisecond))
+	}, flow.ChunkSize(2), flow.Within(time.Minute))
 	err := flow.New("shop", flow.To(orders.source(), pairs)).Run(context.Background())
 	fmt.Println(err)
 	// Output:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -107,6 +108,8 @@ func ExampleBeginWrite() {
 
 // A sink that handles the messages of a chunk one by one gives each its span.
 func ExampleContextOf() {
+	numbers := queueOf(1, 2)
+	numbers.deliveries = 1
 	out := flow.NewSink("out", func() flow.Writer[int] {
 		return flow.WriterFunc[int](func(ctx context.Context, chunk []flow.Message[int]) error {
 			for _, m := range chunk {
@@ -114,8 +117,8 @@ func ExampleContextOf() {
 			}
 			return nil
 		})
-	})
-	_ = flow.New("g", flow.To(queueOf(1, 2).source(), out), flow.Trace(printer{})).Run(context.Background())
+	}, flow.Within(time.Minute)) // a chunk waits for more
+	_ = flow.New("g", flow.To(numbers.source(), out), flow.Trace(printer{})).Run(context.Background())
 	// Output:
 	// 1 in entry 1 of g
 	// 2 in entry 2 of g

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -12,13 +13,14 @@ import (
 // acknowledged. A second order for the same item ends like the first.
 func ExampleWatch() {
 	orders := queueOf("tea", "milk", "tea")
+	orders.deliveries = 1
 	ledger := flow.NewWatcher(func(_ context.Context, ends []flow.End) error {
 		for _, e := range ends {
 			fmt.Println("ledger:", e.Tag, e.Outcome)
 		}
 		return nil
 	})
-	noted := flow.Step(orders.source(flow.MaxInFlight(3)), "note", func() flow.StepFunc[string, string] {
+	noted := flow.Step(orders.source(), "note", func() flow.StepFunc[string, string] {
 		open := make(map[string]flow.Watched)
 		return func(ctx context.Context, m flow.Message[string]) (flow.Message[string], bool, error) {
 			if first, known := open[m.Value]; known && flow.Follow(m, first) {
@@ -29,7 +31,8 @@ func ExampleWatch() {
 			return m, true, nil
 		}
 	})
-	ship := each("ship", func(v string) { fmt.Println("shipped:", v) })
+	// The first tea is shipped when all orders are read, so the second can follow it.
+	ship := each("ship", func(v string) { fmt.Println("shipped:", v) }, flow.Within(time.Minute))
 	err := flow.New("shop", flow.To(noted, ship)).Run(context.Background())
 	fmt.Println("acked:", orders.acked, "error:", err)
 	// Output:

@@ -222,7 +222,7 @@ func FuzzValidate(f *testing.F) {
 		if g.Validate() != nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := g.Run(ctx); err != nil || ctx.Err() != nil {
 			t.Fatalf("a valid graph did not end well: %v, %v\n%s", err, ctx.Err(), g.Mermaid())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -229,7 +230,8 @@ func ExampleBisect() {
 		return nil
 	}
 	rows := source.Of("a", "b", "bad", "c")
-	g := flow.New("rows", flow.To(rows, sink.Batches(flow.Bisect(insert)), flow.OnFault(flow.Drop)))
+	together := sink.Batches(flow.Bisect(insert), flow.Within(time.Minute)) // waits for more rows
+	g := flow.New("rows", flow.To(rows, together, flow.OnFault(flow.Drop)))
 	if err := g.Run(context.Background()); err != nil {
 		fmt.Println(err)
 	}

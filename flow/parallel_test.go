@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Without order, a worker receives several quick messages at a time. If one of them turns out to be
@@ -55,7 +56,7 @@ func TestShareIsGivenBack(t *testing.T) {
 		<-ctx.Done()
 		return v, context.Cause(ctx)
 	}, Workers(2), Unordered())
-	g := start(t, New("g", To(stuck, (&bag[int]{}).sink())))
+	g := start(t, New("g", To(stuck, (&bag[int]{}).sink()), KillGrace(time.Minute)))
 	<-stopped
 	_ = g.Stop()
 	src.mu.Lock()
@@ -76,7 +77,7 @@ func TestWorkersStopWhileFed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for range 20 {
 				src, out := newScript(1_000_000), &bag[int]{}
-				r := start(t, New("g", To(mapTo(src.source(), double, opts...), out.sink())))
+				r := start(t, New("g", To(mapTo(src.source(), double, opts...), out.sink()), KillGrace(time.Minute)))
 				for src.unsettled() == 0 {
 					runtime.Gosched()
 				}

@@ -236,7 +236,7 @@ func TestStopPolicyStopsTheGraph(t *testing.T) {
 			return 0, errBoom
 		}
 		return v, nil
-	}, Name("priced"), OnFault(Stop)), out.sink())).Run(t.Context())
+	}, Name("priced"), OnFault(Stop)), out.sink()), KillGrace(time.Minute)).Run(t.Context())
 	var stage *StageError
 	if !errors.As(err, &stage) || stage.Stage != "priced" || stage.ID != "500" || !errors.Is(err, errBoom) {
 		t.Fatalf("got %v", err)

@@ -59,7 +59,8 @@ func ExampleBatches() {
 		}
 		return &flow.WriteError{Errs: errs}
 	}
-	run(source.Of(1, 2, 3, 4), sink.Batches(insert, flow.ChunkSize(2)))
+	full := flow.Within(time.Minute) // a batch waits that long until it is full
+	run(source.Of(1, 2, 3, 4), sink.Batches(insert, flow.ChunkSize(2), full))
 	// Output:
 	// insert [1 2]
 	// insert [3 4]

@@ -21,6 +21,12 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
+// unhurried makes a graph that ends by itself on a slow machine as well.
+func unhurried(name string, b flow.Branch) *flow.Graph {
+	const long = redistest.Patience
+	return flow.New(name, b, flow.DrainTimeout(long), flow.AckTimeout(long), flow.KillGrace(long))
+}
+
 // connections returns how many connections a server has, by the names of the clients.
 func connections(t *testing.T, admin *redis.Client) map[string]int {
 	t.Helper()
@@ -57,7 +63,7 @@ func TestFault_D21_ConnectionsOfAPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := source.Stream(named("source"), source.StreamConfig[string]{Key: "in", Group: "g"})
-	run := start(t, flow.New("test", flow.To(in, Stream(named("sink"), StreamConfig[string]{Key: "out"}))))
+	run := start(t, unhurried("test", flow.To(in, Stream(named("sink"), StreamConfig[string]{Key: "out"}))))
 	most := make(map[string]int)
 	redistest.Soon(t, "all is copied and acknowledged", func() bool {
 		for name, n := range connections(t, admin) {
@@ -112,10 +118,10 @@ func TestFault_D21_MisconfAndBusyAreWaitedOut(t *testing.T) {
 			var mu sync.Mutex
 			got := make(map[int]int)
 			in := make(chan int, 100) // all commands sent
-			writing := start(t, flow.New("writes", flow.To(source.Chan(in), Stream(srv.Client(t), StreamConfig[int]{
+			writing := start(t, unhurried("writes", flow.To(source.Chan(in), Stream(srv.Client(t), StreamConfig[int]{
 				Key: "k", OnRetry: func(r StreamRetry) { retried.add(r.Err) },
 			}))))
-			reading := start(t, flow.New("reads", flow.To(source.Stream(srv.Client(t), source.StreamConfig[int]{
+			reading := start(t, unhurried("reads", flow.To(source.Stream(srv.Client(t), source.StreamConfig[int]{
 				Key: "k", Group: "g", Tuning: reader.Tuning{Block: 50 * time.Millisecond},
 				OnEvent: func(e redisio.Event) {
 					events.add(e.Err)
@@ -191,7 +197,10 @@ func misconf(t *testing.T, srv *redistest.Server) (heal func()) {
 
 // busy has a server run a script until it is killed.
 func busy(t *testing.T, srv *redistest.Server) (heal func()) {
-	endless, admin := srv.Client(t), srv.Client(t)
+	o, admin := srv.Options(), srv.Client(t)
+	o.MaxRetries = -1 // a second script would not be killed
+	endless := redis.NewClient(o)
+	t.Cleanup(func() { _ = endless.Close() })
 	var done sync.WaitGroup
 	done.Go(func() { _ = endless.Eval(t.Context(), "while true do end", nil).Err() }) // it is killed
 	redistest.Soon(t, "the server is busy", func() bool {

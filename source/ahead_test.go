@@ -18,16 +18,13 @@ func TestStreamCommandsPerMessage(t *testing.T) {
 	s.fill(t, n)
 	seen, done := 0, make(chan struct{})
 	src := source.Stream(s.rdb, source.StreamConfig[string]{Key: s.key, Group: "g"})
-	r, err := flow.New("read", flow.To(src, discard[string]()), flow.OnEvent(flow.Hooks{
+	r := start(t, flow.To(src, discard[string]()), flow.OnEvent(flow.Hooks{
 		Committed: func(_ string, settled []flow.Settlement) {
 			if seen += len(settled); seen == n {
 				close(done)
 			}
 		},
-	})).Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	<-done
 	reads, acks, scripts := s.calls(t, "xreadgroup"), s.calls(t, "xack"), s.calls(t, "eval")
 	drain(t, r)
@@ -53,10 +50,7 @@ func TestStreamDrainGivesBackReadAhead(t *testing.T) {
 			return nil
 		})
 	}, flow.ChunkSize(1))
-	r, err := flow.New("read", flow.To(source.Stream(s.rdb, cfg), wait)).Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), wait))
 	<-begun
 	drained := make(chan error, 1)
 	go func() {

@@ -42,22 +42,25 @@ func breakBy(
 func numeral(i int) string { return fmt.Sprint(i) }
 
 func TestFault_O5_BrokenSourcesKeepTheirPromises(t *testing.T) {
+	const patience = redistest.Patience
 	t.Run("stream", func(t *testing.T) {
 		t.Parallel()
 		flowtest.TestSource(t, flowtest.SourceTraits[string]{
 			Make: numeral, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true, Real: true, Many: 100,
-		}, streamBackend(10*time.Second))
+			Patience: patience,
+		}, streamBackend(patience))
 	})
 	t.Run("stream without a wait", func(t *testing.T) {
 		t.Parallel()
 		flowtest.TestSource(t, flowtest.SourceTraits[string]{
 			Make: numeral, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true, Real: true, Many: 20,
-			Fatal: []flowtest.Breakage{flowtest.FailedOpen},
+			Fatal: []flowtest.Breakage{flowtest.FailedOpen}, Patience: patience,
 		}, streamBackend(0))
 	})
 	t.Run("range", func(t *testing.T) {
 		t.Parallel()
-		flowtest.TestSource(t, flowtest.SourceTraits[string]{Make: numeral, Real: true, Many: 100},
+		traits := flowtest.SourceTraits[string]{Make: numeral, Real: true, Many: 100, Patience: patience}
+		flowtest.TestSource(t, traits,
 			func(t *testing.T, values []string) flowtest.SourceBackend[string] {
 				s := newStand(t)
 				s.fill(t, len(values))
@@ -65,7 +68,7 @@ func TestFault_O5_BrokenSourcesKeepTheirPromises(t *testing.T) {
 				return flowtest.SourceBackend[string]{
 					Open: func(opts ...flow.StageOption) flow.Source[string] {
 						return source.Range(p.Client(t), source.RangeConfig[string]{
-							Key: s.key, MaxCount: 10, Wait: 10 * time.Second,
+							Key: s.key, MaxCount: 10, Wait: patience,
 						}, opts...)
 					},
 					Break: breakBy(p, map[flowtest.Breakage]string{flowtest.FailedRead: "xrange"}),

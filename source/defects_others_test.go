@@ -39,11 +39,11 @@ func TestO1_FullBufferReadsNothing(t *testing.T) {
 		return context.Cause(ctx)
 	})))
 	redistest.Soon(t, "all credits are used", func() bool { pending, _ := s.group(t); return pending == 5 })
-	reads := s.calls(t, "xreadgroup")
 	since := time.Now()
+	reads := s.calls(t, "xreadgroup")
 	redistest.Soon(t, "several blocks pass", func() bool { return time.Since(since) > 10*cfg.Block })
-	if n := s.calls(t, "xreadgroup"); n != reads {
-		t.Errorf("%d reads without a credit", n-reads)
+	if n := s.calls(t, "xreadgroup") - reads; n > signsOfLife(since) {
+		t.Errorf("%d reads without a credit", n)
 	}
 	if err := r.Stop(); err != nil {
 		t.Fatal(err)
@@ -184,17 +184,23 @@ func TestO4_ReclaimingIsPaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	since := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*every)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var b redisio.Batch
-	if err := r.Read(ctx, 10, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
+	ended := make(chan error, 1)
+	go func() {
+		var b redisio.Batch
+		ended <- r.Read(ctx, 10, 0, &b)
+	}()
+	redistest.Soon(t, "several claims", func() bool { return s.calls(t, "xautoclaim") >= 5 })
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	claims, reads := s.calls(t, "xautoclaim"), s.calls(t, "xreadgroup")
-	if claims < 2 || claims > 2+int(time.Since(since)/(every*9/10)) || claims >= reads {
+	if claims > 2+int(time.Since(since)/(every*9/10)) || claims >= reads {
 		t.Errorf("%d XAUTOCLAIM and %d reads in %v", claims, reads, time.Since(since))
 	}
 }

@@ -11,8 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // line is a network between a client and Redis that breaks on demand and counts traffic.
@@ -118,6 +121,9 @@ func (s *stand) calls(t testing.TB, command string) int {
 	}
 	return 0
 }
+
+// signsOfLife is how many reads a reader without credits may have sent since then, which show that it lives.
+func signsOfLife(since time.Time) int { return int(time.Since(since)/(reader.AliveFor/3)) + 1 }
 
 // takenBy lets another consumer read n entries and ignore them, like a dead one.
 func (s *stand) takenBy(t testing.TB, consumer string, n int) (ids []string) {

@@ -277,7 +277,9 @@ func TestW10_EntriesTravelInBatches(t *testing.T) {
 	const n = 10_000
 	s.fill(t, n)
 	var in inbox[string]
-	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
+	cfg := config[string](s)
+	cfg.Block = 200 * time.Millisecond // so that waiting for a slow machine makes few reads
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	redistest.Soon(t, "all through", func() bool { return in.count() == n })
 	drain(t, r)
 	s.wantSettled(t)

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -24,6 +25,8 @@ func TestStreamLeaseLost(t *testing.T) {
 			s.fill(t, 2)
 			cfg := config[string](s)
 			cfg.Lease = 3 * time.Second // renewed after one second, which detects the loss
+			// The thief does not renew its lease. The reader must not take the entry back.
+			cfg.ReclaimEvery, cfg.Capabilities = time.Hour, &redisio.Capabilities{}
 			begun, cause := make(chan string, 1), make(chan error, 1)
 			src := handle(source.Stream(s.rdb, cfg), func(ctx context.Context, m flow.Message[string]) error {
 				if m.Value != "0" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // rig is a sink that keeps its values and counts how the entries were settled.
@@ -36,7 +37,8 @@ func (r *rig[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 func (r *rig[T]) graph(src flow.Source[T], parts ...flow.Part) *flow.Graph {
 	parts = append([]flow.Part{
 		flow.To(src, flow.NewSink("rig", func() flow.Writer[T] { return r }, flow.ChunkSize(1))),
-		flow.DrainTimeout(time.Second), flow.KillGrace(time.Second), flow.Restarts(0, time.Minute, 0),
+		flow.DrainTimeout(redistest.Patience), flow.AckTimeout(redistest.Patience), flow.KillGrace(redistest.Patience),
+		flow.Restarts(0, time.Minute, 0),
 		flow.OnEvent(flow.Hooks{
 			Committed: func(_ string, settled []flow.Settlement) {
 				r.mu.Lock()

@@ -147,6 +147,11 @@ func TestSeqIsPulledByDemand(t *testing.T) {
 func TestSeqDrains(t *testing.T) {
 	c := &counter{}
 	var r rig[int]
+	over := make(chan struct{})
+	seq := func(yield func(int, error) bool) {
+		defer close(over)
+		c.seq(yield)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.on = func(_ context.Context, v int) error {
 		if v == 1000 {
@@ -154,9 +159,10 @@ func TestSeqDrains(t *testing.T) {
 		}
 		return nil
 	}
-	if err := r.graph(Seq(c.seq)).Run(ctx); err != nil {
+	if err := r.graph(Seq(seq)).Run(ctx); err != nil {
 		t.Fatal(err)
 	}
+	<-over // the graph does not wait long for it
 	got := r.got()
 	if diff := cmp.Diff(ints(len(got)), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

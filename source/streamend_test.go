@@ -48,7 +48,7 @@ func TestStreamEnds(t *testing.T) {
 			handled <- struct{}{}
 			return nil
 		})
-		return flow.New("reader", flow.To(in, out)).Run(ctx)
+		return flow.New("reader", unhurried(flow.To(in, out))...).Run(ctx)
 	}
 	var readers sync.WaitGroup
 	first, stop := context.WithCancel(ctx)

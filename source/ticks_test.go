@@ -160,15 +160,12 @@ func TestTicksMissed(t *testing.T) {
 	for missed, want := range map[int]int{0: 1, 3: 3, -1: 0} {
 		t.Run(fmt.Sprint(missed), func(t *testing.T) {
 			key := redistest.Key(t)
-			// The last tick was ten hours ago. Ticks are far apart, so no tick is due during the
-			// test. The exception is a run within seconds of a tick, where ticks on time and missed
-			// ticks cannot be distinguished.
-			now := time.Now()
-			last := now.Truncate(time.Hour).Add(-10 * time.Hour)
-			if near := now.Sub(now.Truncate(time.Hour)); near < 15*time.Second || near > time.Hour-30*time.Second {
-				last = now // nothing was missed, so nothing is delivered
-				want = min(want, 0)
-			}
+			// There is a tick each hour, the latest half an hour ago, so no tick is due during the
+			// test. The last in the stream was ten hours before the latest.
+			latest := time.Now().Truncate(time.Millisecond).Add(-30 * time.Minute)
+			phase := latest.Sub(latest.Truncate(time.Hour))
+			hourly := func(after time.Time) time.Time { return every(time.Hour)(after.Add(-phase)).Add(phase) }
+			last := latest.Add(-10 * time.Hour)
 			if err := rdb.Do(t.Context(), "xadd", key, fmt.Sprintf("%d-0", last.UnixMilli()), "data", `{"time":"2020-01-01T00:00:00Z"}`).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -179,7 +176,7 @@ func TestTicksMissed(t *testing.T) {
 					Ticks(
 						rdb,
 						TicksConfig{
-							Next:     every(time.Hour),
+							Next:     hourly,
 							Key:      key,
 							Group:    "g",
 							Missed:   missed,
@@ -201,7 +198,7 @@ func TestTicksMissed(t *testing.T) {
 				t.Errorf("%d ticks, want %d", len(got), want)
 			}
 			for i, tick := range got {
-				if d := now.Truncate(time.Hour).Add(-time.Duration(want-1-i) * time.Hour); !tick.Time.Equal(d) {
+				if d := latest.Add(-time.Duration(want-1-i) * time.Hour); !tick.Time.Equal(d) {
 					t.Errorf("tick %d is %v, want %v", i, tick.Time, d)
 				}
 				if tick.Time.Location().String() != "X" {
@@ -252,6 +249,7 @@ func TestTicksOfWrongTypeStops(t *testing.T) {
 					Tuning: reader.Tuning{Block: 50 * time.Millisecond},
 				},
 			),
+			flow.AckTimeout(50*time.Millisecond), // the last ack fails as well
 		),
 	)
 	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 0 })

@@ -97,8 +97,13 @@ func (s *sourceSuite[T]) broken(
 // repaired repairs the backend, and checks that all values arrive. If the breakage is fatal the graph must have
 // ended with an error. Then another source delivers the rest, if the source resumes.
 func (s *sourceSuite[T]) repaired(t *testing.T, how Breakage) {
-	b := s.broken(t, how, Start)
-	if !slices.Contains(s.Fatal, how) {
+	fatal := slices.Contains(s.Fatal, how)
+	start := s.start
+	if fatal {
+		start = Start // a commit that fails until the repair must not delay the end
+	}
+	b := s.broken(t, how, start)
+	if !fatal {
 		b.repair()
 		s.waitForAll(t, b.values, b.got)
 		s.end(t, b.r)
@@ -118,7 +123,7 @@ func (s *sourceSuite[T]) repaired(t *testing.T, how Breakage) {
 		return
 	}
 	sink, rest := s.collect(t)
-	r := Start(t, flow.To(b.backend.Open(), sink))
+	r := s.start(t, flow.To(b.backend.Open(), sink))
 	s.waitForAll(t, b.values, b.got, rest)
 	s.end(t, r)
 	s.nothingLost(t, b.values, append(b.got.Messages(), rest.Messages()...), true)

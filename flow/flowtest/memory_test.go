@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/flow/flowtest"
@@ -150,7 +151,7 @@ func TestSourceOfMemory(t *testing.T) {
 		t.Run(fmt.Sprintf("real=%t", realTime), func(t *testing.T) {
 			flowtest.TestSource(t, flowtest.SourceTraits[int]{
 				Make: func(i int) int { return i }, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true,
-				Real: realTime,
+				Real: realTime, Patience: time.Minute,
 			}, func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
 				m := newMemory(values)
 				return flowtest.SourceBackend[int]{Open: m.open, Break: m.damage, Pending: func() (int, error) {
@@ -191,7 +192,10 @@ func TestSourceOfValues(t *testing.T) {
 func TestSinkToMemory(t *testing.T) {
 	for _, realTime := range []bool{false, true} {
 		t.Run(fmt.Sprintf("real=%t", realTime), func(t *testing.T) {
-			flowtest.TestSink(t, flowtest.SinkTraits[int]{Make: func(i int) int { return i }, Real: realTime},
+			traits := flowtest.SinkTraits[int]{
+				Make: func(i int) int { return i }, Real: realTime, Patience: time.Minute,
+			}
+			flowtest.TestSink(t, traits,
 				func(*testing.T) flowtest.SinkBackend[int] {
 					var mu sync.Mutex
 					var written []int

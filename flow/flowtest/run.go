@@ -33,6 +33,15 @@ func Start(t testing.TB, parts ...flow.Part) *flow.Running {
 	return r
 }
 
+// patiently lets a graph with real I/O end by itself although the backend is slow.
+func patiently(realTime bool, patience time.Duration, parts []flow.Part) []flow.Part {
+	if !realTime {
+		return parts
+	}
+	drain, ack := max(patience, 30*time.Second), max(patience, 5*time.Second) // the defaults at least
+	return append(parts, flow.DrainTimeout(drain), flow.AckTimeout(ack))
+}
+
 // longest is how long Run waits. In a bubble a blocked graph lets virtual time pass at once.
 const longest = 24 * time.Hour
 

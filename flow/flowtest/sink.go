@@ -45,6 +45,11 @@ func (s *sinkSuite[T]) feed(t *testing.T, opts ...flow.StageOption) (flow.Source
 	return src, feed
 }
 
+func (s *sinkSuite[T]) start(t *testing.T, parts ...flow.Part) *flow.Running {
+	t.Helper()
+	return Start(t, patiently(s.Real, s.Patience, parts)...)
+}
+
 func (s *sinkSuite[T]) written(t *testing.T, b SinkBackend[T]) []T {
 	t.Helper()
 	got, err := b.Written()
@@ -60,7 +65,7 @@ func (s *sinkSuite[T]) passes(t *testing.T, n int, opts ...flow.StageOption) {
 	values := makeAll(n, s.Make)
 	feed.Send(values...)
 	feed.Close()
-	if err := Run(t, flow.To(src, b.Open())); err != nil {
+	if err := waitFor(t, s.start(t, flow.To(src, b.Open()))); err != nil {
 		t.Fatal(err)
 	}
 	wantList(t, "written", s.Order, values, s.written(t, b))
@@ -71,7 +76,7 @@ func (s *sinkSuite[T]) drains(t *testing.T) {
 	b := s.open(t)
 	src, feed := s.feed(t)
 	values := makeAll(min(s.Many, 100), s.Make)
-	r := Start(t, flow.To(src, b.Open()))
+	r := s.start(t, flow.To(src, b.Open()))
 	feed.Send(values...)
 	feed.await(func() bool { return len(feed.settled) > 0 })
 	if report, err := r.Drain(context.Background()); err != nil || report.Released != 0 {
@@ -94,7 +99,7 @@ func (s *sinkSuite[T]) ackedAreWritten(t *testing.T, feed *Feeder[T], written []
 func (s *sinkSuite[T]) stops(t *testing.T) {
 	b := s.open(t)
 	src, feed := s.feed(t)
-	r := Start(t, flow.To(src, b.Open()))
+	r := s.start(t, flow.To(src, b.Open()))
 	feed.Send(makeAll(s.Many, s.Make)...)
 	if err := r.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
@@ -110,7 +115,7 @@ func (s *sinkSuite[T]) again(t *testing.T) {
 		src, feed := s.feed(t)
 		feed.Send(part...)
 		feed.Close()
-		if err := Run(t, flow.To(src, b.Open())); err != nil {
+		if err := waitFor(t, s.start(t, flow.To(src, b.Open()))); err != nil {
 			t.Fatal(err)
 		}
 		feed.wantAllAcked(10)
@@ -127,7 +132,7 @@ func (s *sinkSuite[T]) together(t *testing.T) {
 		src, feed := s.feed(t)
 		feed.Send(part...)
 		feed.Close()
-		runs = append(runs, Start(t, flow.To(src, b.Open())))
+		runs = append(runs, s.start(t, flow.To(src, b.Open())))
 	}
 	for _, r := range runs {
 		if err := waitFor(t, r); err != nil {
@@ -150,7 +155,7 @@ func (s *sinkSuite[T]) broken(t *testing.T) {
 	n := min(s.Many, 50)
 	values := makeAll(n, s.Make)
 	mend := b.Break()
-	r := Start(
+	r := s.start(
 		t,
 		flow.To(src, b.Open(), flow.OnFault(flow.Retry(5, 10*time.Millisecond, flow.NackAfter(50*time.Millisecond)))),
 		flow.Restarts(1000, time.Minute, 10*time.Millisecond),

@@ -64,6 +64,11 @@ func (s *sourceSuite[T]) collect(t *testing.T, opts ...flow.StageOption) (flow.S
 	return sink, got
 }
 
+func (s *sourceSuite[T]) start(t testing.TB, parts ...flow.Part) *flow.Running {
+	t.Helper()
+	return Start(t, patiently(s.Real, s.Patience, parts)...)
+}
+
 // end waits for the source's end, or drains it if it is endless.
 func (s *sourceSuite[T]) end(t *testing.T, r *flow.Running) {
 	t.Helper()
@@ -95,7 +100,7 @@ func (s *sourceSuite[T]) passes(t *testing.T, n int, opts ...flow.StageOption) {
 	values := makeAll(n, s.Make)
 	b := s.open(t, values)
 	sink, got := s.collect(t)
-	r := Start(t, flow.To(b.Open(opts...), sink))
+	r := s.start(t, flow.To(b.Open(opts...), sink))
 	got.Wait(n)
 	s.end(t, r)
 	wantList(t, "values", s.Order, values, got.Values())
@@ -110,7 +115,7 @@ func (s *sourceSuite[T]) blocks(t *testing.T) {
 	b := s.open(t, values)
 	sink, got := s.collect(t)
 	got.Block()
-	r := Start(t, flow.To(b.Open(flow.MaxInFlight(credits)), sink))
+	r := s.start(t, flow.To(b.Open(flow.MaxInFlight(credits)), sink))
 	got.WaitBlocked()
 	if !s.Real {
 		synctest.Wait()
@@ -135,7 +140,7 @@ func (s *sourceSuite[T]) blocks(t *testing.T) {
 func (s *sourceSuite[T]) stopsAtOnce(t *testing.T) {
 	b := s.open(t, makeAll(10, s.Make))
 	sink, _ := s.collect(t)
-	r := Start(t, flow.To(b.Open(), sink))
+	r := s.start(t, flow.To(b.Open(), sink))
 	if err := r.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -164,7 +169,7 @@ func (s *sourceSuite[T]) nacks(t *testing.T) {
 	b := s.open(t, values)
 	sink, got := s.collect(t, flow.OnFault(flow.Nack))
 	got.FailOn(s.once())
-	r := Start(t, flow.To(b.Open(), sink))
+	r := s.start(t, flow.To(b.Open(), sink))
 	got.Wait(n)
 	s.end(t, r)
 	if d := bagDiff(values, got.Values()); d != "" {
@@ -188,7 +193,7 @@ func (s *sourceSuite[T]) dead(t *testing.T) {
 	b := s.open(t, makeAll(n, s.Make))
 	sink, got := s.collect(t, flow.OnFault(flow.DeadLetter))
 	got.FailOn(s.once())
-	r := Start(t, flow.To(b.Open(), sink))
+	r := s.start(t, flow.To(b.Open(), sink))
 	got.Wait(n - min(3, n))
 	s.end(t, r)
 	if have := len(got.Values()); have != n-min(3, n) {
@@ -211,14 +216,14 @@ func (s *sourceSuite[T]) resumes(t *testing.T) {
 		}
 		return call()
 	})
-	r := Start(t, flow.To(b.Open(flow.MaxInFlight(50)), sink))
+	r := s.start(t, flow.To(b.Open(flow.MaxInFlight(50)), sink))
 	got.Wait(min(n, 35))
 	if err := r.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
 	first := len(got.Values())
 	rest, after := s.collect(t)
-	r = Start(t, flow.To(b.Open(), rest))
+	r = s.start(t, flow.To(b.Open(), rest))
 	after.Wait(n - first)
 	s.end(t, r)
 	if d := bagDiff(values, append(got.Values(), after.Values()...)); d != "" {
