@@ -14,7 +14,7 @@ import (
 )
 
 func ExampleBatchWeighted() {
-	batches := operators.BatchWeighted(source.Of("aa", "bb", "cccc", "ddddddd", "e"), 100, time.Second, 6,
+	batches := operators.BatchWeighted(source.Of("aa", "bb", "cccc", "ddddddd", "e"), 100, time.Minute, 6,
 		func(s string) int { return len(s) })
 	exec(flow.To(batches, sink.Func(printed[[]string])))
 	// Output:

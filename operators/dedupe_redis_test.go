@@ -49,6 +49,10 @@ func TestDedupeOnRedis(t *testing.T) {
 	rdb.XGroupCreateMkStream(ctx, "in", "g", "0")
 	id := rdb.XAdd(ctx, &redis.XAddArgs{Stream: "in", Values: []string{"data", "crashed"}}).Val()
 	rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "dead", Streams: []string{"in", ">"}})
+	// It died an hour ago. So the lease may be longer than any pause of this process.
+	if err := rdb.Do(ctx, "xclaim", "in", "g", "dead", 0, id, "idle", time.Hour.Milliseconds()).Err(); err != nil {
+		t.Fatal(err)
+	}
 	if busy, err := store.Claim(ctx, []string{"crashed"}, []string{id + "\nformer life"}); err != nil || busy[0] != 0 {
 		t.Fatal(busy, err)
 	}
@@ -71,7 +75,7 @@ func TestDedupeOnRedis(t *testing.T) {
 				Group: "g",
 				Tuning: reader.Tuning{
 					Block:    50 * time.Millisecond,
-					Lease:    time.Second,
+					Lease:    redistest.Patience,
 					MaxCount: 50,
 				},
 			},
@@ -79,7 +83,7 @@ func TestDedupeOnRedis(t *testing.T) {
 		return start(t, flow.To(operators.Dedupe(in, func(v string) string { return v }, store), sink.Func(seen.add)))
 	}
 	runs := []*flow.Running{graph(), graph()}
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(redistest.Patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -207,7 +207,7 @@ func ExampleByKey() {
 }
 
 func ExampleBatch() {
-	batches := operators.Batch(source.Of(1, 2, 3, 4, 5), 2, time.Second)
+	batches := operators.Batch(source.Of(1, 2, 3, 4, 5), 2, time.Minute)
 	exec(flow.To(batches, sink.Func(printed[[]int])))
 	// Output:
 	// [1 2]

@@ -19,7 +19,7 @@ func ExampleGroupBy() {
 	events := source.Of("ann 1", "bob 1", "ann 2", "ann 3", "bob 2")
 	user := func(e string) string { return e[:3] }
 	batches := operators.GroupBy(events, user, 1000, time.Minute,
-		func(of flow.Source[string]) flow.Source[[]string] { return operators.Batch(of, 2, time.Second) })
+		func(of flow.Source[string]) flow.Source[[]string] { return operators.Batch(of, 2, time.Minute) })
 	exec(flow.To(batches, sink.Func(printed[[]string])))
 	// Output:
 	// [ann 1 ann 2]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,11 +22,15 @@ import (
 	"github.com/streamerson/streamerson-go/flow/flowtest"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/operators/failsafe"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Main gives goroutines that end late more time than goleak.VerifyTestMain does.
+func TestMain(m *testing.M) {
+	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
+}
 
 var errDown = errors.New("the service is down")
 

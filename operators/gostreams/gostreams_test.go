@@ -358,14 +358,22 @@ func TestFault_D16_EndsStopTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, fed := flowtest.Feed[int](t)
 		boom := errors.New("boom")
+		taken, stopped := make(chan struct{}), make(chan struct{})
 		snk := sink.Func(func(_ context.Context, i int) error {
 			if i == 10 {
+				<-taken // so that something is lost
 				return flow.Permanent(boom)
 			}
 			return nil
 		}, flow.OnFault(flow.Stop))
 		from, to := Ends(t.Context(), src, snk)
-		pass := goflow.NewPassThrough()
+		pass := goflow.NewMap(func(i int) int { // stops behind the value that fails: the sink's graph reads ahead
+			if i == 11 {
+				close(taken)
+				<-stopped
+			}
+			return i
+		}, 1)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -374,6 +382,8 @@ func TestFault_D16_EndsStopTogether(t *testing.T) {
 		for i := range 100 {
 			fed.Send(i)
 		}
+		synctest.Wait() // both graphs have stopped
+		close(stopped)
 		err := to.Wait() // of both
 		if !errors.Is(err, boom) {
 			t.Errorf("ended with %v", err)
@@ -412,7 +422,8 @@ func TestFault_D16_FuncLosesNothing(t *testing.T) {
 			Via(goflow.NewFlatMap(func(i int) []int { return []int{i, i} }, 1))
 	})
 	written := make(map[int]int)
-	for life := 0; len(written) < n; life++ {
+	settled := false // all entries
+	for life := 0; !settled; life++ {
 		if life > 50 {
 			t.Fatalf("%d of %d after %d lives", len(written), n, life)
 		}
@@ -445,7 +456,8 @@ func TestFault_D16_FuncLosesNothing(t *testing.T) {
 			default:
 			}
 			p, err := rdb.XInfoGroups(t.Context(), key).Result()
-			return err == nil && len(p) == 1 && p[0].Pending+p[0].Lag == 0
+			settled = err == nil && len(p) == 1 && p[0].Pending+p[0].Lag == 0
+			return settled
 		})
 		if err := r.Stop(); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,8 @@ package gostreams
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"strconv"
@@ -26,9 +28,14 @@ const killedEnv = "STREAMERSON_TEST_KILLED"
 // TestKilledProcess is not a test of its own. It is the process that
 // TestFault_D16_FuncOutlivesKilledProcesses starts and kills.
 func TestKilledProcess(t *testing.T) {
-	addr, key, ok := strings.Cut(os.Getenv(killedEnv), " ")
-	if !ok {
+	args := strings.Fields(os.Getenv(killedEnv))
+	if len(args) == 0 {
 		t.Skip("runs only as a child of TestFault_D16_FuncOutlivesKilledProcesses")
+	}
+	addr, key := args[0], args[1]
+	most, err := strconv.Atoi(args[2])
+	if err != nil {
+		t.Fatal(err)
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer rdb.Close()
@@ -42,7 +49,14 @@ func TestKilledProcess(t *testing.T) {
 			Via(goflow.NewFlatMap(func(i int) []int { return []int{i, i} }, 1))
 	})
 	out := operators.Unbatch(operators.Map(operators.Batch(in, 64, 10*time.Millisecond), through))
-	g := flow.New("killed", flow.To(out, sink.Stream(rdb, sink.StreamConfig[int]{Key: key + ":out"})))
+	n := 0
+	some := operators.Map(out, func(ctx context.Context, v int) (int, error) {
+		if n++; n > most { // it waits to be killed, in the middle of its work
+			return v, flow.Sleep(ctx, time.Hour)
+		}
+		return v, nil
+	})
+	g := flow.New("killed", flow.To(some, sink.Stream(rdb, sink.StreamConfig[int]{Key: key + ":out"})))
 	t.Fatalf("the graph ended by itself: %v", g.Run(context.Background()))
 }
 
@@ -70,8 +84,12 @@ func TestFault_D16_FuncOutlivesKilledProcesses(t *testing.T) {
 	caught := false // in the middle
 	for life := 0; ; life++ {
 		before := rdb.XLen(t.Context(), key+":out").Val()
+		most := 3000 // so it has work left, however late it is killed
+		if life >= kills {
+			most = math.MaxInt
+		}
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledProcess$")
-		cmd.Env = append(os.Environ(), killedEnv+"="+srv.Addr()+" "+key)
+		cmd.Env = append(os.Environ(), fmt.Sprint(killedEnv, "=", srv.Addr(), " ", key, " ", most))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
