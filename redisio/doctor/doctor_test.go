@@ -60,7 +60,10 @@ func quiet(t *testing.T, rdb redis.UniversalClient, found map[string]Finding) {
 		for check, f := range found {
 			if strings.HasPrefix(check, "network/") && f.Severity != Fine {
 				_, again := examined(t, rdb, Options{Quick: true})
-				maps.DeleteFunc(again, func(check string, _ Finding) bool { return !strings.HasPrefix(check, "network/") })
+				maps.DeleteFunc(
+					again,
+					func(check string, _ Finding) bool { return !strings.HasPrefix(check, "network/") },
+				)
 				maps.Copy(found, again)
 				return false
 			}

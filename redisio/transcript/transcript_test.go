@@ -419,7 +419,11 @@ func TestLife(t *testing.T) {
 // Of many writers that claim at the same time only one can write, and no value is lost or doubled.
 func TestRace(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, redistest.Shared(t).Client(t), transcript.Config{Limits: transcript.Limits{MaxAttempts: 1_000_000}})
+	s := newStore(
+		t,
+		redistest.Shared(t).Client(t),
+		transcript.Config{Limits: transcript.Limits{MaxAttempts: 1_000_000}},
+	)
 	if _, _, err := s.Create(t.Context(), "a", transcript.Spec{}); err != nil {
 		t.Fatal(err)
 	}
