@@ -60,7 +60,10 @@ type hand struct {
 	poisoned bool
 }
 
-const handBatch = 16
+const (
+	handBatch    = 16
+	handPatience = 30 * time.Second // a reply that is late, because the machine is busy, is no lost one
+)
 
 func (j job) byHand(ctx context.Context, d *diary) error {
 	h := &hand{habits: variants[j.Variant], job: j, diary: d, me: "hand-" + strconv.Itoa(os.Getpid()) + "-0"}
@@ -69,6 +72,7 @@ func (j job) byHand(ctx context.Context, d *diary) error {
 		return err
 	}
 	in.MaxRetries = -1 // retries would hide the mistakes
+	in.ReadTimeout = handPatience
 	h.rdb = redis.NewClient(in)
 	defer h.rdb.Close()
 	if h.out = h.rdb; j.OutputURL != "" {
@@ -76,6 +80,7 @@ func (j job) byHand(ctx context.Context, d *diary) error {
 		if err != nil {
 			return err
 		}
+		out.ReadTimeout = handPatience
 		h.out = redis.NewClient(out)
 		defer h.out.Close()
 	}

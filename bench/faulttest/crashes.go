@@ -9,6 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // crashSteps returns all points between two steps of a message's processing: in the process, and
@@ -77,6 +79,7 @@ func RunCrashes(ctx context.Context, o Options) Result {
 			})
 		}
 		_ = all.Wait() // the findings have the errors
+		t.must(context.Cause(ctx))
 	}
 	r := t.run()
 	sum.Findings, sum.Notes = r.Findings, []string{fmt.Sprintf("%d steps, %d crashes at each", len(steps), crashHits)}
@@ -136,23 +139,29 @@ func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err erro
 		return false, err
 	}
 	defer w.kill()
-	for deadline := time.Now().Add(20 * time.Second); !w.ended(); {
-		if time.Now().After(deadline) {
+	began, looked := time.Now(), time.Now()
+	still, was := time.Duration(0), ""
+	for !w.ended() {
+		still += min(time.Since(looked), 250*time.Millisecond) // this process may be late
+		looked = time.Now()
+		groups, settled := c.groups(ctx)
+		if now := fmt.Sprint(groups, w.last().Handled); now != was {
+			still, was = 0, now
+		}
+		if still > 20*time.Second || time.Since(began) > redistest.Patience {
 			c.kind = kindStall
 			return false, fmt.Errorf(
-				"not done after 20 s with the crash at %q, hit %d: %s",
+				"not done after %v, and nothing moved for %v, with the crash at %q, hit %d: %s",
+				time.Since(began).Round(time.Second),
+				still.Round(time.Second),
 				at.Step,
 				at.Hit,
 				w.errors.text(),
 			)
 		}
-		if c.settled(ctx) {
-			if err := w.signal(sigTerm); err != nil {
+		if settled {
+			if err := c.dismiss(ctx, w); err != nil {
 				return false, err
-			}
-			if !w.within(10 * time.Second) {
-				c.kind = kindDrain
-				return false, fmt.Errorf("a worker did not end within 10 s of SIGTERM")
 			}
 		}
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
@@ -169,9 +178,28 @@ func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err erro
 	return strings.Contains(w.cmd.ProcessState.String(), "killed"), nil
 }
 
-func (c *crashTrial) settled(ctx context.Context) bool {
+// dismiss asks a worker to end.
+func (c *crashTrial) dismiss(ctx context.Context, w *worker) error {
+	if err := w.ready(ctx); err != nil {
+		return err
+	}
+	asked := time.Now()
+	if err := w.signal(sigTerm); err != nil {
+		return err
+	}
+	ended := w.within(40 * time.Second)
+	took := time.Since(asked)
+	if most := 10*time.Second + 3*max(c.t.delays().Most, w.late().Most); !ended || took > most {
+		c.kind = kindDrain
+		return fmt.Errorf("a worker did not end within %v of SIGTERM", most)
+	}
+	return nil
+}
+
+// groups returns the state of the group, and whether all messages are settled.
+func (c *crashTrial) groups(ctx context.Context) (groups []redis.XInfoGroup, settled bool) {
 	groups, err := c.t.in.XInfoGroups(ctx, c.job.Input).Result()
-	return err == nil && len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == crashMessages
+	return groups, err == nil && len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == crashMessages
 }
 
 // count adds up the results of all messages.
@@ -197,6 +225,7 @@ func (c *crashTrial) count(ctx context.Context) error {
 		c.duplicated += max(0, out[id]-1)
 	}
 	c.lost = len(lost)
+	_, settled := c.groups(ctx)
 	switch most := (c.crashes + 1) * c.job.InFlight; {
 	case len(lost) > 0:
 		c.kind = kindLost
@@ -207,7 +236,7 @@ func (c *crashTrial) count(ctx context.Context) error {
 	case c.duplicated > most:
 		c.kind = kindDuplicated
 		return fmt.Errorf("%d duplicates, but the crashes explain only %d", c.duplicated, most)
-	case !c.settled(ctx):
+	case !settled:
 		c.kind = kindPending
 		return fmt.Errorf("entries are still pending")
 	}

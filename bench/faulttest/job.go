@@ -82,6 +82,7 @@ type word struct {
 	Drain       time.Duration  `json:"drain,omitempty"`       // duration of the drain
 	Released    uint64         `json:"released,omitempty"`    // entries released unfinished
 	Uncommitted uint64         `json:"uncommitted,omitempty"` // entries that the server does not know to be settled
+	Late        delays         `json:"late"`
 }
 
 // Worker runs this process as a worker and exits, if a trial started it as one. Programs and tests

@@ -121,6 +121,9 @@ func RunMutants(ctx context.Context, o Options) Result {
 		})
 	}
 	_ = all.Wait() // the findings have the errors
+	if ctx.Err() != nil {
+		sum.Findings = append(sum.Findings, Finding{kindAborted, context.Cause(ctx).Error()})
+	}
 	sum.Faults = fmt.Sprintf("%d broken workers caught", caught)
 	sum.Took = time.Since(began)
 	return sum

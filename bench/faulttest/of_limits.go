@@ -74,7 +74,9 @@ func deletesPending(t *trial, trim bool) {
 			}
 			t.fault("kill -9 of a worker", len(t.pool.team))
 			t.allow(len(t.pool.team) * t.job.InFlight)
-			t.pause(50 * time.Millisecond) // requests that they have sent arrive
+			for connections(t) > 0 { // the server reads what they have sent, up to its end
+				t.pause(5 * time.Millisecond)
+			}
 			ids := pendingIDs(t)
 			if len(ids) > 0 {
 				keepsPending(t, ids[0])
@@ -84,7 +86,7 @@ func deletesPending(t *trial, trim bool) {
 			}
 			t.pool.refill()
 			for began := time.Now(); t.pool.events()["trimmed while pending"] < deleted &&
-				time.Since(began) < 3*time.Second; {
+				time.Since(began) < redistest.Patience; {
 				t.pause(20 * time.Millisecond) // each entry is counted once; the count of a killed worker is lost
 			}
 		}
@@ -136,14 +138,8 @@ func deletePending(t *trial, ids []string, trim bool) int {
 		t.must(t.in.XDel(t.ctx, t.job.Input, gone...).Err())
 	}
 	t.prog.poll(t.ctx)
-	of := make(map[string]int)
-	t.prod.mu.Lock()
-	for id, entry := range t.prod.entry {
-		of[entry] = id
-	}
-	t.prod.mu.Unlock()
-	for _, entry := range gone {
-		if id := of[entry]; t.prog.timesSeen(id) == 0 {
+	for _, id := range t.prod.messages(gone) {
+		if t.prog.timesSeen(id) == 0 {
 			t.excused[id] = true
 		}
 	}
@@ -191,7 +187,7 @@ func refuses(t *trial, says string, start, end func()) {
 			}
 			began := time.Now()
 			start()
-			for t.pool.present() > 0 && time.Since(began) < 8*time.Second {
+			for t.pool.present() > 0 && time.Since(began) < redistest.Patience {
 				t.pause(20 * time.Millisecond)
 				t.pool.watch()
 			}
@@ -211,7 +207,7 @@ func refuses(t *trial, says string, start, end func()) {
 // flushesScripts is the third part of R15.
 func flushesScripts(t *trial) {
 	t.server()
-	t.job.Fails, t.job.NackAfter, t.job.Lease = 0.05, 50*time.Millisecond, 600*time.Millisecond
+	t.job.Fails, t.job.NackAfter = 0.05, 50*time.Millisecond
 	const kind = "SCRIPT FLUSH"
 	t.needs[kind] = t.sized(50, 500)
 	t.usual(3, func() {

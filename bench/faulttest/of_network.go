@@ -33,7 +33,7 @@ func cutConnections(t *trial) {
 	for _, kind := range []string{"read", "write", "ack"} {
 		t.needs["cut of "+kind] = t.sized(3, 50)
 	}
-	t.load(4, nil)
+	t.load(4, func() { <-t.over.Done() }) // the proxy injects the faults
 	p.CutRandomly(t.o.Seed, 0)
 	t.down(500 * time.Millisecond) // a reader that is cut repeatedly backs off longer each time
 	t.settle()
@@ -64,6 +64,7 @@ func killConnections(t *trial) {
 	t.needs[kind] = t.sized(20, 150)
 	base := 0
 	t.load(workers, func() {
+		t.pool.work()
 		base = connections(t)
 		t.every(180*time.Millisecond, 220*time.Millisecond, func() {
 			if t.in.Do(t.ctx, "client", "kill", "type", "normal", "skipme", "yes").
@@ -71,6 +72,7 @@ func killConnections(t *trial) {
 				nil { // otherwise the last kill closed our own connection
 				t.fault(kind, 1)
 				t.allow(workers * t.job.InFlight)
+				t.flows(t.prog.count())
 			}
 		})
 	})

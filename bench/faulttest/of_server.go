@@ -61,11 +61,8 @@ func crashServer(t *trial, fsync string) {
 
 // recovers waits for the next progress and returns how long it took.
 func recovers(t *trial) time.Duration {
-	began, n := time.Now(), t.prog.count()
-	for t.prog.count() == n && time.Since(began) < 10*time.Second {
-		t.pause(5 * time.Millisecond)
-		t.pool.watch()
-	}
+	began := time.Now()
+	t.flows(t.prog.count())
 	return time.Since(began)
 }
 
@@ -81,9 +78,10 @@ func forgetfulServer(t *trial) {
 			if sleep(t.over, t.timed(1200*time.Millisecond, 10*time.Second)) != nil {
 				return
 			}
-			gone := t.prod.published()
 			down := time.Now()
 			t.must(s.Process().Kill())
+			var gone []int
+			t.prod.between(func() { gone = t.prod.published() })
 			t.pause(t.upTo(400 * time.Millisecond))
 			t.must(s.Process().Restart(t.ctx))
 			t.down(time.Since(down))

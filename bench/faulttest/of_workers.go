@@ -2,7 +2,6 @@ package faulttest
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -44,9 +43,11 @@ func killWorkers(t *trial) {
 	t.needs["kill -9 of a worker"] = t.sized(30, 300)
 	t.usual(4, func() {
 		t.every(80*time.Millisecond, 120*time.Millisecond, func() {
+			n := t.prog.count()
 			t.pool.fire(t.victim(), true)
 			t.fault("kill -9 of a worker", 1)
 			t.allow(t.job.InFlight)
+			t.flows(n)
 		})
 	})
 }
@@ -61,11 +62,21 @@ func zombies(t *trial) {
 		t.every(100*time.Millisecond, 300*time.Millisecond, func() {
 			i := t.victim()
 			w := t.pool.team[i]
-			t.must(w.signal(sigPause))
-			t.pause(3 * t.job.Lease)
+			untilBusy(t, w)
+			w.suspend(t)
+			began := time.Now()
+			t.pause(t.job.Lease / 4)
+			pendingFor(t, w)         // the server handles what the worker has sent before
+			held := pendingFor(t, w) // these entries will be taken over
+			t.pause(3*t.job.Lease - time.Since(began))
+			for held > 0 && pendingFor(t, w) > 0 && time.Since(began) < redistest.Patience {
+				t.pause(20 * time.Millisecond)
+			}
 			t.must(w.signal(sigResume))
-			t.fault(stopped, 1)
 			t.allow(t.job.InFlight)
+			if held > 0 {
+				t.fault(stopped, 1)
+			}
 		})
 	})
 	e := t.pool.events()
@@ -89,7 +100,7 @@ func drains(t *trial) {
 				i := t.victim()
 				w := t.pool.team[i]
 				untilBusy(t, w)
-				slowest = max(slowest, t.pool.dismiss(i, t.job.Drain))
+				slowest = max(slowest, t.pool.dismiss(i, drainPromise))
 				leftBehind(t, w)
 				t.pool.team[i] = t.hire(t.pool.job)
 				t.fault(asked, 1)
@@ -130,13 +141,12 @@ func become(t *trial, n int) {
 	for i := n; i < len(p.team); i++ {
 		if t.rng.IntN(3) > 0 {
 			asked[i] = p.team[i]
-			asked[i].wanted = true
-			t.must(asked[i].signal(sigTerm))
+			p.ask(asked[i])
 		}
 	}
 	for i := n; i < len(p.team); i++ {
 		if w := asked[i]; w != nil {
-			p.dismiss(i, t.job.Drain)
+			p.dismiss(i, drainPromise)
 			leftBehind(t, w)
 			continue
 		}
@@ -167,7 +177,7 @@ func soak(t *trial) {
 				t.fault("kill -9 of a worker", 1)
 			} else {
 				zombie = time.Now()
-				t.must(t.pool.team[i].signal(sigPause))
+				t.pool.team[i].suspend(t)
 				t.pause(3 * t.job.Lease)
 				t.must(t.pool.team[i].signal(sigResume))
 				t.fault("zombie", 1)
@@ -213,13 +223,13 @@ func consumersOf(t *trial, w *worker) []redis.XInfoConsumer {
 		t.must(err)
 	}
 	return slices.DeleteFunc(consumers, func(c redis.XInfoConsumer) bool {
-		return !strings.Contains(c.Name, "-"+strconv.Itoa(w.pid())+"-")
+		return !strings.Contains(c.Name, w.named())
 	})
 }
 
-// untilBusy waits until a worker has as many entries as it may hold, or too little work is left.
+// untilBusy waits until a worker has entries, or all messages are produced.
 func untilBusy(t *trial, w *worker) {
-	for began := time.Now(); pendingFor(t, w) == 0 && time.Since(began) < time.Second; {
-		t.pause(3 * time.Millisecond)
+	for pendingFor(t, w) == 0 && !w.ended() && t.over.Err() == nil {
+		t.must(sleep(t.ctx, 3*time.Millisecond))
 	}
 }

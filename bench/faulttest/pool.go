@@ -1,7 +1,6 @@
 package faulttest
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +15,7 @@ type pool struct {
 	team []*worker // running workers; nil is an empty place
 	gone []*worker // workers that ended
 	died int       // how many ended by themselves
+	most int       // how many there were at once
 
 	mayEnd string // workers that end by themselves with this text behave correctly
 	ended  int    // how many did so
@@ -26,6 +26,7 @@ func (p *pool) staff(n int) {
 	for len(p.team) < n {
 		p.team = append(p.team, p.t.hire(p.job))
 	}
+	p.most = max(p.most, n)
 	for len(p.team) > n {
 		p.fire(len(p.team)-1, false)
 		p.team = p.team[:len(p.team)-1]
@@ -54,11 +55,22 @@ func (p *pool) present() (n int) {
 // ready waits for the first word of every worker, which it writes when it is about to connect.
 func (p *pool) ready() {
 	for _, w := range p.team {
-		select {
-		case <-w.spoken:
-		case <-w.done:
-		case <-p.t.ctx.Done():
-			p.t.must(context.Cause(p.t.ctx))
+		p.t.must(w.ready(p.t.ctx))
+	}
+}
+
+// ask asks a worker to end. One that is not ready has no group to leave.
+func (p *pool) ask(w *worker) {
+	w.wanted = true
+	p.t.must(w.ready(p.t.ctx))
+	p.t.must(w.signal(sigTerm))
+}
+
+// work waits until every worker has handled a message, or all messages are produced.
+func (p *pool) work() {
+	for _, w := range p.team {
+		for w.last().Handled == 0 && !w.ended() && p.t.over.Err() == nil {
+			p.t.must(sleep(p.t.ctx, 10*time.Millisecond))
 		}
 	}
 }
@@ -82,18 +94,19 @@ func (p *pool) fire(i int, again bool) {
 }
 
 // dismiss asks a worker to end and returns how long that took. A worker that does not end is killed
-// and reported.
-func (p *pool) dismiss(i int, patience time.Duration) time.Duration {
+// and reported, and so is one that needs longer than it may.
+func (p *pool) dismiss(i int, most time.Duration) time.Duration {
 	w := p.team[i]
-	w.wanted = true
+	p.ask(w)
 	asked := time.Now()
-	p.t.must(w.signal(sigTerm))
-	if !w.within(patience) {
-		p.t.find(kindDrain, "worker %d did not end within %v of SIGTERM", w.pid(), patience)
+	if !w.within(most + 30*time.Second) {
 		w.kill()
 	}
 	took := time.Since(asked)
 	p.retire(i)
+	if most += p.t.busy(); took > most {
+		p.t.find(kindDrain, "worker %d did not end within %v of SIGTERM", w.pid(), most)
+	}
 	if last := w.last(); last.Last && last.Err != "" {
 		p.t.find(kindDrain, "worker %d: %s", w.pid(), last.Err)
 	}
@@ -101,16 +114,15 @@ func (p *pool) dismiss(i int, patience time.Duration) time.Duration {
 }
 
 // dismissAll ends all workers at the same time, as a deployment does.
-func (p *pool) dismissAll(patience time.Duration) {
+func (p *pool) dismissAll(most time.Duration) {
 	for _, w := range p.team {
 		if w != nil {
-			w.wanted = true
-			p.t.must(w.signal(sigTerm))
+			p.ask(w)
 		}
 	}
 	for i, w := range p.team {
 		if w != nil {
-			p.dismiss(i, patience)
+			p.dismiss(i, most)
 		}
 	}
 	p.team = nil

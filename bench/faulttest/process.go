@@ -2,11 +2,13 @@ package faulttest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,15 +23,18 @@ type worker struct {
 	began  time.Time
 	wanted bool // the trial killed it or asked it to end
 
-	mu    sync.Mutex
-	line  []byte // the beginning of the next word
-	now   word
-	most  word // maxima of goroutines, memory and entries in flight
-	first word // the values after it had warmed up
-	since word // the maxima since then
+	mu      sync.Mutex
+	line    []byte // the beginning of the next word
+	now     word
+	most    word          // maxima of goroutines, memory and entries in flight
+	started time.Duration // until its first word
+	working time.Time     // when it had handled a message
+	stopped bool          // the trial suspends it, so its delays say nothing about the machine
+	first   word          // the values after it had warmed up
+	since   word          // the maxima since then
 }
 
-// warm is the time after which a worker's memory and goroutines become the baseline.
+// warm is how long a worker must have worked before its memory and goroutines become the baseline.
 const warm = 1500 * time.Millisecond
 
 // hire starts a worker process.
@@ -43,7 +48,7 @@ func hire(j job) (*worker, error) {
 	}
 	w.cmd.Env = append(os.Environ(), j.encode())
 	w.cmd.Stdout, w.cmd.Stderr = w, &w.errors
-	w.cmd.WaitDelay = time.Second // do not wait for a grandchild that holds the pipes
+	w.cmd.WaitDelay = time.Minute // do not wait for a grandchild that holds the pipes
 	dieWithParent(w.cmd)
 	if err := w.cmd.Start(); err != nil {
 		return nil, err
@@ -71,9 +76,13 @@ func (w *worker) Write(p []byte) (int, error) {
 			continue
 		}
 		if w.now.Goroutines == 0 {
+			w.started = time.Since(w.began)
 			close(w.spoken)
 		}
-		if w.first.Goroutines == 0 && time.Since(w.began) > warm {
+		if w.working.IsZero() && said.Handled > 0 {
+			w.working = time.Now()
+		}
+		if w.first.Goroutines == 0 && !w.working.IsZero() && time.Since(w.working) > warm {
 			w.first = said
 		}
 		w.now = said
@@ -100,10 +109,24 @@ func (w *worker) last() word {
 
 func (w *worker) pid() int { return w.cmd.Process.Pid }
 
+// named returns a part of the name of its consumer.
+func (w *worker) named() string { return "-" + strconv.Itoa(w.pid()) + "-" }
+
 // kill kills the worker without cleanup, as a crash does, and waits for its end.
 func (w *worker) kill() {
 	_ = w.cmd.Process.Kill() // it may have ended already
 	<-w.done
+}
+
+// ready waits for the worker's first word, or its end.
+func (w *worker) ready(ctx context.Context) error {
+	select {
+	case <-w.spoken:
+	case <-w.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (w *worker) ended() bool {
@@ -136,6 +159,14 @@ func (w *worker) signal(s os.Signal) error {
 		return nil
 	}
 	return err
+}
+
+// suspend stops a worker until it gets the signal to resume.
+func (w *worker) suspend(t *trial) {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	t.must(w.signal(sigPause))
 }
 
 // why returns the reason that a worker gave for its end.

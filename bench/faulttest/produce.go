@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // producer writes numbered messages at a steady rate and records the server's reply to each.
@@ -17,6 +20,8 @@ type producer struct {
 	rate   int              // messages per second
 	poison func(int) string // kind of poison of a message; "": none
 	early  func() bool      // reports that a fault was injected too rarely so far
+
+	writing sync.Mutex // held during a write
 
 	mu      sync.Mutex
 	rdb     redis.UniversalClient
@@ -51,20 +56,31 @@ const (
 	burst       = 400 * time.Millisecond
 )
 
-// produce writes the messages from..to, each until the server acknowledges it. The last quarter is
-// slow while it is early, so that a slow machine injects as many faults as a fast one.
+// produce writes the messages from..to, each until the server acknowledges it. While it is early, the
+// last quarter gets slower and slower, and the last one waits, so that a slow machine injects as many
+// faults as a fast one.
 func (p *producer) produce(ctx context.Context, from, to int) error {
 	tick := time.NewTicker(produceTick)
 	defer tick.Stop()
 	began, first := time.Now(), from
+	rest := (to - first) / 4
+	var slow, next time.Time
 	var todo []int
 	for from < to || len(todo) > 0 {
 		due := min(to, first+int((time.Since(began)/burst*burst+burst).Seconds()*float64(p.rate)))
-		most := 1000
-		if 4*(from-first) > 3*(to-first) && p.early() {
-			most = 1
+		if due > to-rest && p.early() {
+			due = max(from, to-rest)
+			switch now := time.Now(); {
+			case from < to-rest:
+			case slow.IsZero():
+				slow = now
+			case now.Sub(slow) > redistest.Patience: // the faults do not come
+				due = to
+			case from < to-1 && now.After(next):
+				due, next = from+1, now.Add(produceTick*time.Duration(rest)/time.Duration(to-from))
+			}
 		}
-		for ; from < due && len(todo) < most; from++ {
+		for ; from < due && len(todo) < 1000; from++ {
 			todo = append(todo, from)
 		}
 		todo = p.write(ctx, todo)
@@ -82,6 +98,8 @@ func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 	if len(ids) == 0 {
 		return nil
 	}
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	p.mu.Lock()
 	rdb := p.rdb
 	p.mu.Unlock()
@@ -110,6 +128,27 @@ func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 		}
 	}
 	return again
+}
+
+// between calls f while no write is on its way, of which the server may know more than the producer.
+func (p *producer) between(f func()) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	f()
+}
+
+// messages returns the messages of entries.
+func (p *producer) messages(entries []string) (ids []int) {
+	p.between(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for id, entry := range p.entry {
+			if entry != "" && slices.Contains(entries, entry) {
+				ids = append(ids, id)
+			}
+		}
+	})
+	return ids
 }
 
 // republish writes messages again, as a producer does when it learns of a loss.

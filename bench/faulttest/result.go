@@ -91,6 +91,7 @@ type tally struct{ lost, duplicated, order int }
 // verdicts lists the messages that break a promise, or that the server lost.
 type verdicts struct {
 	lost, unexcused, vanished, undone, dead, poison []int
+	risked                                          []int // a lost lease explains that they are missing
 
 	dups       int
 	duplicated []int // messages with duplicates
@@ -102,6 +103,15 @@ func (t *trial) judge(l *ledger) {
 	for id := range t.n {
 		t.judgeOne(&v, id, l)
 	}
+	if len(v.lost) > 0 {
+		may := t.mayBeLost()
+		v.lost = slices.DeleteFunc(v.lost, func(id int) bool {
+			if may[id] {
+				v.risked = append(v.risked, id)
+			}
+			return may[id]
+		})
+	}
 	report := func(kind string, ids []int, text string) {
 		if len(ids) > 0 {
 			t.find(kind, "%d %s: %s", len(ids), text, some(ids))
@@ -109,6 +119,7 @@ func (t *trial) judge(l *ledger) {
 	}
 	report(kindLost, v.lost, "messages are lost")
 	report(kindPromise, v.unexcused, "deleted messages were delivered")
+	t.allow(t.lapses())
 	if v.dups > t.allowed {
 		t.find(kindDuplicated, "%d duplicates, but the faults explain only %d: %s", v.dups, t.allowed,
 			some(v.duplicated))
@@ -120,6 +131,10 @@ func (t *trial) judge(l *ledger) {
 	}
 	if len(v.vanished) > 0 {
 		t.note("the server lost %d messages that it had acknowledged", len(v.vanished))
+	}
+	if len(v.risked) > 0 {
+		t.note("%d messages are missing: their entries were dropped while their worker was late: %s",
+			len(v.risked), some(v.risked))
 	}
 	if len(v.undone) > 0 {
 		t.note("the server lost the outputs of %d messages, which it had acknowledged, and their inputs are acked: %s",

@@ -105,7 +105,7 @@ func Select(ids []string, long bool) ([]Scenario, error) {
 
 // patience is the longest duration of a trial, so that a hanging harness ends too.
 func patience(s *Scenario, o Options) time.Duration {
-	d := 90 * time.Second
+	d := 10 * time.Minute
 	if o.Long || o.Messages > 0 {
 		d = 15*time.Minute + o.Soak
 	}

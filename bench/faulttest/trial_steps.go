@@ -38,9 +38,15 @@ func (t *trial) clientFor(s *redistest.Server) *redis.Client {
 // harness is the client name of the harness' own connections.
 const harness = "faults"
 
+// A server that is down refuses connections and breaks those that it has. One that is silent is busy.
+const (
+	dialPatience  = 10 * time.Second
+	replyPatience = 30 * time.Second
+)
+
 func clientOf(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{
-		Addr: addr, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second, ReadTimeout: 3 * time.Second,
+		Addr: addr, MaxRetries: -1, DialerRetries: 1, DialTimeout: dialPatience, ReadTimeout: replyPatience,
 		ContextTimeoutEnabled: true, DisableIdentity: true, ClientName: harness,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
@@ -67,6 +73,13 @@ func (t *trial) server(opts ...redistest.Option) *redistest.Server {
 	t.in = t.clientFor(s)
 	t.out = t.in
 	t.job.URL = s.URL()
+	pinging, stop := context.WithCancel(t.ctx)
+	var pings sync.WaitGroup
+	pings.Go(func() { t.there.ping(pinging, t.in) })
+	t.atEnd(func() {
+		stop()
+		pings.Wait()
+	})
 	return s
 }
 
@@ -104,6 +117,7 @@ func (t *trial) open() {
 	}
 	t.following.Store(t.prog)
 	t.pool.job = t.job
+	t.there.leases(t.job.Lease)
 }
 
 // load runs workers while all messages are produced, and chaos meanwhile, which ends when t.over
@@ -123,7 +137,8 @@ func (t *trial) whileProducing(from, to int, chaos func()) {
 	over, stop := context.WithCancel(t.ctx)
 	t.over = over
 	needs := maps.Clone(t.needs)
-	t.prod.early = func() bool { return t.lacks(needs) }
+	t.injecting.Store(chaos != nil)
+	t.prod.early = func() bool { return t.injecting.Load() && t.lacks(needs) }
 	follow, unfollow := context.WithCancel(t.ctx)
 	var both sync.WaitGroup
 	var produced error
@@ -137,6 +152,7 @@ func (t *trial) whileProducing(from, to int, chaos func()) {
 	defer stop() // also when chaos ends the trial
 	if chaos != nil {
 		chaos()
+		t.injecting.Store(false)
 	}
 	<-over.Done()
 	t.must(produced)
@@ -159,6 +175,18 @@ func (t *trial) every(least, most time.Duration, do func()) {
 
 // pause waits within chaos.
 func (t *trial) pause(d time.Duration) { _ = sleep(t.ctx, d) } // the next call returns the error
+
+// flows waits until there were more than n outputs, or no work is left. Then the next fault does not
+// come before the workers, on any machine, have got over the last one. After a stall it gives up.
+func (t *trial) flows(n int) {
+	for began := time.Now(); time.Since(began) < t.stallAllowed() && t.over.Err() == nil; {
+		if s, err := t.state(); err == nil && (t.prog.count() > n || s == (groupState{})) {
+			return
+		}
+		t.pause(5 * time.Millisecond)
+		t.pool.watch()
+	}
+}
 
 // victim selects a random worker.
 func (t *trial) victim() int { return t.rng.IntN(len(t.pool.team)) }

@@ -35,6 +35,8 @@ func (j job) main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d := &diary{words: json.NewEncoder(os.Stdout), crash: j.Crash, events: make(map[string]int)}
+	d.machine.leases(j.Lease)
+	go d.machine.measure(noEnd) // ends with the process
 	var err error
 	if j.Variant != "" {
 		err = j.byHand(ctx, d)
@@ -190,6 +192,7 @@ type diary struct {
 	handled atomic.Uint64
 	crash   crash
 	hits    atomic.Int64
+	machine machine
 
 	mu      sync.Mutex
 	words   *json.Encoder
@@ -230,7 +233,7 @@ func (d *diary) word() word {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := d.now
-	w.Events = maps.Clone(d.events)
+	w.Events, w.Late = maps.Clone(d.events), d.machine.far()
 	w.Goroutines, w.Resident, w.Handled = runtime.NumGoroutine(), resident.Set(), d.handled.Load()
 	if d.running != nil {
 		for _, s := range d.running.Snapshot(noBackend).Sources {
