@@ -193,7 +193,7 @@ func callGateways(ctx context.Context, t *Trial) (call, error) {
 	}
 	caller, hangUp := t.another()
 	// A machine may be too slow for 512 callers within MaxWait, and a refusal would end the run.
-	client := gateways.NewClient(caller, t.In, gateways.ClientConfig{MaxWait: -1})
+	client := gateways.NewClient(caller, t.In, gateways.ClientConfig{MaxWait: -1, Timeout: handPatience})
 	price := gateways.Call[order, order](client, "price")
 	return call{
 		do: func(ctx context.Context, x *example) error { return x.got(price(ctx, x.order)) },

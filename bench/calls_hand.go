@@ -31,7 +31,7 @@ type handRequest struct {
 
 const (
 	handBatch    = 512
-	handPatience = 10 * time.Second
+	handPatience = 30 * time.Second // hundreds of callers wait at once
 )
 
 func callByHand(ctx context.Context, t *Trial) (call, error) {

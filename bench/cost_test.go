@@ -11,6 +11,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
+// tries is how often a cost is measured at most. A busy machine splits batches, so that each message costs
+// more, but code that costs too much does so each time.
+const tries = 4
+
 // TestCosts bounds what a message costs at the defaults: allocations, bytes allocated, and commands of
 // Redis. The bounds are about a third above what was measured, because batches depend on the scheduler.
 func TestCosts(t *testing.T) {
@@ -28,33 +32,41 @@ func TestCosts(t *testing.T) {
 		{overHTTP(64), 10_000, 72, 9600, 3.4},
 	} {
 		t.Run(cost.c.Name, func(t *testing.T) {
-			c := cost.c
-			var rdb redis.UniversalClient
-			var commands float64
-			tr := newTrial(c, c.Implementations[0], cost.n, 100, nil, "bench:cost")
-			if c.Redis {
-				s := redistest.Start(t)
-				rdb, tr.Redis = s.Client(t), s.Client(t)
-				tr.onStart = func() { rdb.ConfigResetStat(t.Context()) }
-				tr.onStop = func() { commands = float64(calledOf(t, rdb)) / float64(tr.N) }
+			var most string
+			for range tries {
+				allocs, bytes, commands := costOf(t, cost.c, cost.n)
+				t.Logf("%.2f allocations, %.0f bytes and %.3f commands per message", allocs, bytes, commands)
+				switch {
+				case allocs > cost.allocs && !raceEnabled:
+					most = fmt.Sprintf("%.2f allocations per message, at most %v", allocs, cost.allocs)
+				case cost.bytes > 0 && bytes > cost.bytes && !raceEnabled:
+					most = fmt.Sprintf("%.0f bytes allocated per message, at most %v", bytes, cost.bytes)
+				case commands > cost.commands:
+					most = fmt.Sprintf("%.3f commands per message, at most %v", commands, cost.commands)
+				default:
+					return
+				}
 			}
-			if err := tr.within(t.Context(), c, c.Implementations[0]); err != nil {
-				t.Fatal(err)
-			}
-			allocs := float64(tr.used.mallocs) / float64(tr.N)
-			bytes := float64(tr.used.bytes) / float64(tr.N)
-			t.Logf("%.2f allocations, %.0f bytes and %.3f commands per message", allocs, bytes, commands)
-			if allocs > cost.allocs && !raceEnabled {
-				t.Errorf("%.2f allocations per message, at most %v", allocs, cost.allocs)
-			}
-			if cost.bytes > 0 && bytes > cost.bytes && !raceEnabled {
-				t.Errorf("%.0f bytes allocated per message, at most %v", bytes, cost.bytes)
-			}
-			if commands > cost.commands {
-				t.Errorf("%.3f commands per message, at most %v", commands, cost.commands)
-			}
+			t.Error(most)
 		})
 	}
+}
+
+// costOf measures what a message costs.
+func costOf(t *testing.T, c Case, n int) (allocs, bytes, commands float64) {
+	t.Helper()
+	tr := newTrial(c, c.Implementations[0], n, 100, nil, "bench:cost")
+	if c.Redis {
+		s := redistest.Start(t)
+		rdb := patientClient(t, s)
+		tr.Redis = patientClient(t, s)
+		tr.onStart = func() { rdb.ConfigResetStat(t.Context()) }
+		tr.onStop = func() { commands = float64(calledOf(t, rdb)) / float64(tr.N) }
+	}
+	if err := tr.within(t.Context(), c, c.Implementations[0]); err != nil {
+		t.Fatal(err)
+	}
+	return float64(tr.used.mallocs) / float64(tr.N), float64(tr.used.bytes) / float64(tr.N), commands
 }
 
 // TestLargePayloads writes and reads 128 MiB. Buffers of writers are used again: each message allocates
@@ -70,11 +82,24 @@ func TestLargePayloads(t *testing.T) {
 		c    Case
 		most int
 	}{{produce(), size / 4}, {consume(), size * 9 / 8}} {
-		tr := newTrial(cost.c, cost.c.Implementations[0], n, size, redistest.Start(t).Client(t), "bench:large")
-		if err := tr.within(t.Context(), cost.c, cost.c.Implementations[0]); err != nil {
-			t.Fatal(err)
+		each := size + cost.most
+		for try := 0; each > cost.most && try < tries; try++ {
+			tr := newTrial(
+				cost.c,
+				cost.c.Implementations[0],
+				n,
+				size,
+				patientClient(t, redistest.Start(t)),
+				"bench:large",
+			)
+			if err := tr.within(t.Context(), cost.c, cost.c.Implementations[0]); err != nil {
+				t.Fatal(err)
+			}
+			if each = int(tr.used.bytes) / tr.N; raceEnabled {
+				break
+			}
 		}
-		if each := int(tr.used.bytes) / tr.N; each > cost.most && !raceEnabled {
+		if each > cost.most && !raceEnabled {
 			t.Errorf("%s: %d bytes allocated per message of %d, at most %d", cost.c.Name, each, size, cost.most)
 		}
 	}

@@ -66,5 +66,5 @@ func traceByHand(h http.Header) string {
 // servePatiently is servePlain with the timeouts of a server that faces the internet.
 func servePatiently(ctx context.Context, l net.Listener, h http.Handler) error {
 	return serveWith(ctx, l, &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute})
+		ReadTimeout: 30 * time.Second, WriteTimeout: 2 * handPatience, IdleTimeout: 2 * time.Minute})
 }

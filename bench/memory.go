@@ -93,7 +93,10 @@ type sample struct{ heap, resident uint64 }
 // watch samples the memory at intervals.
 type watch struct{ samples []sample }
 
-const tenths = 20 // number of samples that are logged
+const (
+	tenths    = 20      // number of samples that are logged
+	leastFlat = 100_000 // messages that need more memory than the noise, if it grows with them
+)
 
 func (w *watch) run(t *Trial, r *flow.Running) {
 	every := time.NewTicker(50 * time.Millisecond)
@@ -132,8 +135,8 @@ func memoryNow() sample {
 // flat returns an error if the second half of a run needed more memory than the first. The first
 // tenth, in which buffers fill, does not count.
 func (w *watch) flat(t *Trial) error {
-	if len(w.samples) < 20 {
-		t.Logf("not judged: the run is too short, with only %d samples", len(w.samples))
+	if len(w.samples) < 20 || t.N < leastFlat {
+		t.Logf("not judged: the run is too short, with only %d messages and %d samples", t.N, len(w.samples))
 		return nil
 	}
 	rest := w.samples[len(w.samples)/10:]

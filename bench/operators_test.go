@@ -27,20 +27,24 @@ func TestOperatorAllocations(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			c.Implementations = c.Implementations[:1]
 			c.Reference = ""
-			err := Run(t.Context(), Options{Cases: []Case{c}, N: 50_000, Reps: 1, Each: func(results []Result) {
-				for _, r := range results {
-					want := opAllocs[c.Name]
-					if want == 0 {
-						want = 0.1
+			want := opAllocs[c.Name]
+			if want == 0 {
+				want = 0.1
+			}
+			allocs := want + 1
+			for try := 0; allocs > want && try < tries; try++ {
+				err := Run(t.Context(), Options{Cases: []Case{c}, N: 50_000, Reps: 1, Each: func(results []Result) {
+					for _, r := range results {
+						allocs = r.Allocs
+						t.Logf("%.3f allocations, %.0f bytes, %.0f ns", r.Allocs, r.Bytes, 1e9/r.PerSecond)
 					}
-					if r.Allocs > want {
-						t.Errorf("%.2f allocations per message, want at most %.2f", r.Allocs, want)
-					}
-					t.Logf("%.3f allocations, %.0f bytes, %.0f ns", r.Allocs, r.Bytes, 1e9/r.PerSecond)
+				}})
+				if err != nil {
+					t.Fatal(err)
 				}
-			}})
-			if err != nil {
-				t.Error(err)
+			}
+			if allocs > want {
+				t.Errorf("%.2f allocations per message, want at most %.2f", allocs, want)
 			}
 		})
 	}

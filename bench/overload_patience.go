@@ -58,7 +58,7 @@ func patientHTTP(ctx context.Context, t *Trial) (patience, error) {
 	if err != nil {
 		return patience{}, err
 	}
-	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{})
+	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{Timeout: handPatience})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return patience{}, errors.Join(err, endOf(ctx, run, client))
