@@ -108,7 +108,7 @@ func (f *following) words(n int) (text, state string) {
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
-	start(t, env, nil, "answers", "-role", "service", "-pace", "10ms")
+	service := start(t, env, nil, "answers", "-role", "service", "-pace", "10ms")
 	first := start(t, env, nil, "answers", "-role", "web", "-addr", "localhost:0")
 	one := open(t, first)
 	second := start(t, env, nil, "answers", "-role", "web", "-addr", "localhost:0")
@@ -127,6 +127,8 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("in two parts:\n%s|%s\nat once:\n%s", before, after, all)
 	}
 
+	interrupted(t, service)
+	start(t, env, nil, "answers", "-role", "service", "-pace", "100ms") // so slow that it does not end before the stop
 	third := open(t, start(t, env, nil, "answers", "-role", "web", "-addr", "localhost:0"))
 	id = asked(t, two, "How long is a piece of string?")
 	pages := []*following{followed(t, two, id, ""), followed(t, third, id, "")}
@@ -182,7 +184,7 @@ func TestAnswersOfAKilledService(t *testing.T) {
 // A page is reloaded in the middle and opened twice. Its stop ends both.
 func TestAnswersInABrowser(t *testing.T) {
 	t.Parallel()
-	p := start(t, noServer(t), nil, "answers", "-addr", "localhost:0", "-pace", "100ms")
+	p := start(t, noServer(t), nil, "answers", "-addr", "localhost:0", "-pace", "150ms") // for a minute
 	url := open(t, p)
 	page := tab(t)
 	browse(t, page, chromedp.Navigate(url), chromedp.SendKeys(chromedp.CSS("#ask input"), "Does it go on?"),

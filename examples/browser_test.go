@@ -26,6 +26,7 @@ var chromium = sync.OnceValues(func() (*browser, error) {
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
 		chromedp.WindowSize(1100, 760),
+		chromedp.WSURLReadTimeout(redistest.Patience),
 		chromedp.Flag("disable-dev-shm-usage", true),
 	)
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
@@ -122,6 +123,13 @@ func shows(t *testing.T, tab context.Context, what, js string) {
 		}
 	})()`
 	redistest.Soon(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool](js)) })
+}
+
+// click clicks an element that the page may draw anew at any time. A click of the driver would miss it then.
+func click(t *testing.T, tab context.Context, selector string) {
+	t.Helper()
+	shows(t, tab, selector, fmt.Sprintf(`document.querySelector(%q).dispatchEvent(
+		new MouseEvent("click", {bubbles: true}))`, selector))
 }
 
 // slowly clicks like a user. It calls meanwhile between pressing and releasing the button.

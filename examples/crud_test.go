@@ -110,8 +110,14 @@ func TestCrudConcurrentChanges(t *testing.T) {
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {
-			reply, _ := exchange(t, "PATCH", todos+"/1", `{"done":true}`, `If-Match: "1"`)
-			statuses <- reply.StatusCode
+			status := http.StatusServiceUnavailable
+			for status == http.StatusServiceUnavailable { // a busy machine refuses some of ten at once
+				reply, body := exchange(t, "PATCH", todos+"/1", `{"done":true}`, `If-Match: "1"`)
+				if status = reply.StatusCode; !strings.Contains(body, `"overloaded"`) {
+					break
+				}
+			}
+			statuses <- status
 		})
 	}
 	all.Wait()

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"net/url"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -95,7 +93,7 @@ func hunt(t *testing.T, page context.Context, name string, score int) {
 func TestGameInTwoWindows(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
-	start(t, env, nil, "game", "-role", "world")
+	start(t, env, nil, "game", "-role", "world", "-round", "1h") // its end would take the scores away
 	first := open(t, start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0"))
 	second := open(t, start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0"))
 
@@ -154,18 +152,21 @@ func TestGameOnAPhone(t *testing.T) {
 func TestGameGoesOn(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
-	world := start(t, env, nil, "game", "-role", "world")
-	redistest.Soon(
-		t,
-		"the world runs",
-		func() bool { return strings.Contains(world.stderr.text(), "graph started graph=world") },
-	)
-	standby := start(t, env, nil, "game", "-role", "world")
-	redistest.Soon(
-		t,
-		"the other one stands by",
-		func() bool { return strings.Contains(standby.stderr.text(), "standing by") },
-	)
+	// runs reports whether a process has the world, and waits whether it stands by.
+	runs := func(p *process) bool {
+		text := p.stderr.text()
+		return strings.LastIndex(text, "graph started graph=world") > strings.LastIndex(text, "standing by")
+	}
+	waits := func(p *process) bool { return strings.Contains(p.stderr.text(), "standing by") && !runs(p) }
+	world := start(t, env, nil, "game", "-role", "world", "-round", "1h")
+	redistest.Soon(t, "the world runs", func() bool { return runs(world) })
+	standby := start(t, env, nil, "game", "-role", "world", "-round", "1h")
+	redistest.Soon(t, "the other one stands by", func() bool {
+		if waits(world) && runs(standby) { // the machine was so busy that it lost the world
+			world, standby = standby, world
+		}
+		return runs(world) && waits(standby)
+	})
 	gateway := start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0")
 	at := open(t, gateway)
 	page := enter(t, at, "r", "Ann")
@@ -174,7 +175,7 @@ func TestGameGoesOn(t *testing.T) {
 	world.wait(t)
 	frozen := look(t, page).Tick
 	redistest.Soon(t, "she plays in another world", func() bool {
-		return strings.Contains(standby.stderr.text(), "graph started graph=world") && look(t, page).Tick != frozen
+		return runs(standby) && look(t, page).Tick != frozen
 	})
 	hunt(t, page, "Ann", look(t, page).ship("Ann").Score+1)
 
@@ -189,11 +190,7 @@ func TestGameGoesOn(t *testing.T) {
 		)
 	})
 	screenshot(t, page, "game-reconnecting")
-	u, err := url.Parse(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, env, nil, "game", "-role", "gateway", "-addr", u.Host)
+	restart(t, env, at, "game", "-role", "gateway")
 	redistest.Soon(t, "it is connected again", func() bool {
 		return look(t, page).Online && see(t, page, chromedp.Evaluate[bool](`document.querySelector("#notice").hidden`))
 	})
@@ -216,13 +213,16 @@ func TestGameHasOneWorld(t *testing.T) {
 		return owner() != "" && strings.Contains(world.stderr.text(), "graph started graph=world")
 	})
 	mine := owner()
-	if err := rdb.Set(context.Background(), "{arena}:world", "somebody else", 4*time.Second).Err(); err != nil {
+	if err := rdb.Set(context.Background(), "{arena}:world", "somebody else", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	redistest.Soon(t, "it stands by", func() bool { return strings.Contains(world.stderr.text(), "standing by") })
 	want(t, world.stderr.text(), "another process has the world now")
+	if err := rdb.Del(context.Background(), "{arena}:world").Err(); err != nil {
+		t.Fatal(err)
+	}
 	redistest.Soon(t, "it has the world again", func() bool {
-		return owner() == mine && strings.Count(world.stderr.text(), "graph started graph=world") == 2
+		return owner() == mine && strings.Count(world.stderr.text(), "graph started graph=world") >= 2
 	})
 	stop(t, world)
 	if owner() != "" {
@@ -235,13 +235,22 @@ func TestGameRound(t *testing.T) {
 	t.Parallel()
 	page := enter(t, open(t, start(t, withPath(), nil, "game", "-addr", "localhost:0", "-round", "8s")), "r", "Ann")
 	hunt(t, page, "Ann", 2)
-	podium := func() bool { return see(t, page, chromedp.Evaluate[bool](`!document.querySelector("#podium").hidden`)) }
-	redistest.Soon(t, "the round is over", podium)
-	if text := see(t, page, chromedp.Text(chromedp.CSS("#podium"))); !strings.Contains(text, "You win") {
+	podium := func() string { // it is shown for some seconds only
+		return see(t, page, chromedp.Evaluate[string](
+			`document.querySelector("#podium").hidden ? "" : document.querySelector("#podium").innerText`))
+	}
+	text := ""
+	redistest.Soon(t, "the round is over", func() bool {
+		text = podium()
+		return text != ""
+	})
+	if !strings.Contains(text, "You win") {
 		t.Errorf("the page says %q", text)
 	}
 	screenshot(t, page, "game-podium")
-	redistest.Soon(t, "the next round begins", func() bool { return !podium() && look(t, page).ship("Ann").Score < 2 })
+	redistest.Soon(t, "the next round begins", func() bool {
+		return podium() == "" && look(t, page).ship("Ann").Score < 2
+	})
 }
 
 // state is a snapshot as the game's sockets receive it.

@@ -76,6 +76,7 @@ func addReviewTo(t *testing.T, url, book, text string) {
 type gqlLink struct {
 	t    *testing.T
 	conn *websocket.Conn
+	in   <-chan received
 }
 
 type gqlMessage struct {
@@ -91,8 +92,7 @@ func dialGraphql(t *testing.T, url string) *gqlLink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.CloseNow() })
-	return &gqlLink{t, conn}
+	return &gqlLink{t, conn, receive(t, conn)}
 }
 
 // gqlReady is dialGraphql, with the greeting.
@@ -124,9 +124,8 @@ func (l *gqlLink) subscribe(id, query string, variables any) {
 }
 
 func (l *gqlLink) next() (m gqlMessage, err error) {
-	ctx, cancel := context.WithTimeout(l.t.Context(), redistest.Patience)
-	defer cancel()
-	_, data, err := l.conn.Read(ctx)
+	l.t.Helper()
+	data, err := next(l.t, l.in)
 	if err != nil {
 		return m, err
 	}
@@ -214,6 +213,10 @@ func TestGraphqlResumesElsewhere(t *testing.T) {
 	two := start(t, env, nil, "graphql", "-role", "web", "-addr", "localhost:0")
 	l, url := gqlReady(t, open(t, one)), open(t, two)
 	l.subscribe("1", reviewAdded, nil)
+	redistest.Soon(t, "a service answers", func() bool { // before, calls are refused
+		status, r := askGraphql(t, url, `{ books { id } }`, nil)
+		return status == http.StatusOK && len(r.Errors) == 0
+	})
 	a, err := l.added()
 	if err != nil || a.Data.ReviewAdded.Cursor == "" || a.Data.ReviewAdded.Review != nil {
 		t.Fatalf("the first result: %+v, %v", a, err)

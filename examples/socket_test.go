@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -17,8 +20,52 @@ import (
 type socket struct {
 	t      *testing.T
 	conn   *websocket.Conn
+	in     <-chan received
 	cursor string // of the last message
 	frame         // the answer to its hello
+}
+
+// received is a message of a WebSocket, or its end.
+type received struct {
+	data []byte
+	err  error
+}
+
+// receive reads a WebSocket up to its end. The server closes one that does not answer its pings, which only
+// a client that reads does.
+func receive(t *testing.T, conn *websocket.Conn) <-chan received {
+	in := make(chan received, 100_000) // more than any test receives
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(in)
+		for {
+			_, data, err := conn.Read(context.Background())
+			in <- received{data, err}
+			if err != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = conn.CloseNow() // it may be closed
+		reading.Wait()
+	})
+	return in
+}
+
+// next returns the next message, or the error with which the WebSocket ended.
+func next(t *testing.T, in <-chan received) ([]byte, error) {
+	t.Helper()
+	select {
+	case m, more := <-in:
+		if !more {
+			return nil, net.ErrClosed
+		}
+		return m.data, m.err
+	case <-time.After(redistest.Patience):
+		t.Fatal("nothing is received")
+		return nil, nil
+	}
 }
 
 // frame is a frame of the hub's protocol.
@@ -52,8 +99,7 @@ func dial(t *testing.T, page string, header http.Header, hello members) *socket 
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(1 << 20)
-	t.Cleanup(func() { _ = conn.CloseNow() })
-	s := &socket{t: t, conn: conn}
+	s := &socket{t: t, conn: conn, in: receive(t, conn)}
 	hello["kind"] = "hello"
 	s.send(hello)
 	s.frame = s.want("kind", func(f frame) bool { return f.Kind == "hello" })
@@ -85,9 +131,8 @@ func (s *socket) say(id int, room, typ string, data any) error {
 
 // next returns the next frame, or an error if the server is gone.
 func (s *socket) next() (f frame, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
-	defer cancel()
-	_, b, err := s.conn.Read(ctx)
+	s.t.Helper()
+	b, err := next(s.t, s.in)
 	if err != nil {
 		return f, err
 	}

@@ -3,6 +3,8 @@ package examples
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -74,9 +76,20 @@ var workerPattern = regexp.MustCompile(`worker \d has pid (\d+)`)
 // One worker is killed while it partitions and sorts. The result is right, and nothing is left.
 func TestSortKilledWorker(t *testing.T) {
 	t.Parallel()
+	for try := range 5 { // on a busy machine, this test may be too late
+		if sortKilledWorker(t, try) {
+			return
+		}
+	}
+	t.Error("all blocks were sorted when the worker was killed: the test shows nothing")
+}
+
+// sortKilledWorker reports whether the worker was killed in time.
+func sortKilledWorker(t *testing.T, try int) bool {
+	t.Helper()
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	name, ctx := redistest.Key(t), context.Background()
+	name, ctx := fmt.Sprint(redistest.Key(t), try), context.Background()
 	dir := t.TempDir()
 	p := start(
 		t,
@@ -109,7 +122,8 @@ func TestSortKilledWorker(t *testing.T) {
 	if len(pids) != 3 {
 		t.Fatalf("workers %v", pids)
 	}
-	if err := syscall.Kill(number(t, pids[1][1]), syscall.SIGKILL); err != nil {
+	err := syscall.Kill(number(t, pids[1][1]), syscall.SIGKILL)
+	if err != nil && !errors.Is(err, syscall.ESRCH) {
 		t.Fatal(err)
 	}
 	atKill := runs()
@@ -117,22 +131,27 @@ func TestSortKilledWorker(t *testing.T) {
 		t.Fatalf("exit status %d", code)
 	}
 	want(t, p.stdout.text(), rightOrder)
-	want(t, p.stderr.text(), "worker 2 has ended")
 	if total := runs(); atKill >= total {
-		t.Errorf("%d of %d blocks were sorted when the worker was killed: the test shows nothing", atKill, total)
+		t.Logf("%d of %d blocks were sorted when the worker was killed", atKill, total)
+		return false
 	}
+	want(t, p.stderr.text(), "worker 2 has ended")
 	for _, key := range rdb.Keys(ctx, "*").Val() {
 		if ttl := rdb.PTTL(ctx, key).Val(); ttl <= 0 {
 			t.Errorf("%s does not expire", key)
 		}
 	}
+	return true
 }
 
 // Ctrl-C ends all processes, without an error, and deletes the temporary files.
 func TestSortInterrupted(t *testing.T) {
 	t.Parallel()
-	p := start(t, shared(t), nil, "sort", "-size", "64MB", "-chunk", "256KB")
+	var p *process
 	redistest.Soon(t, "it partitions", func() bool {
+		if p == nil || p.ended() { // this test was late
+			p = start(t, shared(t), nil, "sort", "-size", "64MB", "-chunk", "256KB")
+		}
 		all, _ := filepath.Glob(filepath.Join(p.tmp, "sort-*", "range-*", "*.run"))
 		return len(all) > 0
 	})
