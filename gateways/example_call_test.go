@@ -60,7 +60,7 @@ func ExampleCall() {
 		price := gateways.Call[purchase, quote](
 			client,
 			"price",
-			gateways.Timeout(5*time.Second),
+			gateways.Timeout(20*time.Second),
 			gateways.Header("tenant", "acme"),
 		)
 		fmt.Println(price(ctx, purchase{"tea"}))

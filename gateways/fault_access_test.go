@@ -34,8 +34,9 @@ func TestFault_S8_MailboxesOfUsers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		rdb := redis.NewClient(o)
-		c := gateways.NewClient(rdb, s.Topic, gateways.ClientConfig{User: test.user, MaxWait: -1})
+		rdb := redis.NewClient(rig.Patient(o))
+		cfg := gateways.ClientConfig{User: test.user, MaxWait: -1, Timeout: redistest.Patience}
+		c := gateways.NewClient(rdb, s.Topic, cfg)
 		if got, err := gateways.Call[string, string](c, "x")(t.Context(), "tea"); err != nil || got != "tea" {
 			t.Fatal(test, got, err)
 		}
@@ -67,7 +68,7 @@ func TestFault_S8_RolesOnBothWires(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rdb := redis.NewClient(o)
+			rdb := redis.NewClient(rig.Patient(o))
 			t.Cleanup(func() {
 				_ = rdb.Close()
 				w.RDB.Do(t.Context(), "acl", "deluser", name)
@@ -79,7 +80,7 @@ func TestFault_S8_RolesOnBothWires(t *testing.T) {
 			gateways.ServiceConfig{Wire: w.Wire})
 		gateways.Handle(svc, "resp", echo)
 		rig.Start(t, svc.Graph())
-		user := gateways.ClientConfig{Wire: w.Wire, User: asks, MaxWait: -1}
+		user := gateways.ClientConfig{Wire: w.Wire, User: asks, MaxWait: -1, Timeout: redistest.Patience}
 		c := gateways.NewClient(as(asks, user.Access(w.Topic)), w.Topic, user)
 		if got, err := gateways.Call[string, string](c, "resp")(t.Context(), "tea"); err != nil || got != "tea" {
 			t.Error(got, err)

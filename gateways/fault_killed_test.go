@@ -23,7 +23,7 @@ func TestServiceProcess(t *testing.T) {
 	if !ok {
 		t.Skip("runs only as a child of TestFault_G9_KilledServiceIsMissed")
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: redistest.Patience / 4}) // on a busy machine
 	defer rdb.Close()
 	svc := NewService(rdb, topic, ServiceConfig{})
 	Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
@@ -46,10 +46,13 @@ func TestFault_G9_KilledServiceIsMissed(t *testing.T) {
 		}
 	}
 	client := func(aliveFor time.Duration) (*Client, func(context.Context, string) (string, error)) {
-		c := NewClient(srv.Client(t), topic, ClientConfig{MaxWait: -1, Timeout: redistest.Patience})
+		o := srv.Options()
+		o.ReadTimeout = redistest.Patience / 4 // on a busy machine
+		rdb := redis.NewClient(o)
+		c := NewClient(rdb, topic, ClientConfig{MaxWait: -1, Timeout: redistest.Patience})
 		c.crowd.aliveFor = aliveFor
 		t.Cleanup(func() {
-			if err := c.Close(context.Background()); err != nil {
+			if err := errors.Join(c.Close(context.Background()), rdb.Close()); err != nil {
 				t.Error(err)
 			}
 		})

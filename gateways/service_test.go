@@ -144,7 +144,7 @@ func TestExpiredRequestsAreSkipped(t *testing.T) {
 
 func TestClientIsBounded(t *testing.T) {
 	s := rig.NewStand(t)
-	c := s.Client(t, gateways.ClientConfig{MaxInFlight: 2})
+	c := s.Unsure(t).Client(t, gateways.ClientConfig{MaxInFlight: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	call := gateways.Call[string, string](c, "nobody is there")
 	var wg sync.WaitGroup

@@ -56,11 +56,12 @@ func startPeer(t *testing.T, s *rig.Stand, role string) *peer {
 		t.Fatal(err)
 	}
 	_, port, _ := strings.Cut(s.RDB.Options().Addr, ":")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	modules := rig.NodeModules(t, "testdata/streamerson") // may install them, which takes long
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	cmd := exec.CommandContext(ctx, "node", script, role, port, s.Topic)
 	cmd.Env, cmd.WaitDelay = append(
 		os.Environ(),
-		"NODE_PATH="+rig.NodeModules(t, "testdata/streamerson"),
+		"NODE_PATH="+modules,
 	), 5*time.Second
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

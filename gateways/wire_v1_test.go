@@ -216,8 +216,9 @@ func TestStreamersonV1EarlyReply(t *testing.T) {
 func TestStreamersonV1Deadlines(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
-	c := s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{Shard: "eu"}})
-	late := s.Late(t, c, "late", s.Topic+"::DEFAULT#eu::CONSUMER_INCOMING")
+	cfg := gateways.ClientConfig{Wire: gateways.StreamersonV1{Shard: "eu"}}
+	c := s.Client(t, cfg)
+	late := s.Late(t, cfg, "late", s.Topic+"::DEFAULT#eu::CONSUMER_INCOMING")
 	var handled atomic.Int32
 	wire := gateways.StreamersonV1{Shard: "eu", Start: redisio.StartBeginning()}
 	svc := s.ServeV1(t, wire, func(svc *gateways.Service) {
@@ -227,6 +228,9 @@ func TestStreamersonV1Deadlines(t *testing.T) {
 	if _, err := gateways.Call[string, []byte](c, "now")(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
+	redistest.Soon(t, "the late ones are through", func() bool {
+		return svc.Stats().Expired+uint64(handled.Load()) >= late
+	})
 	if handled.Load() != 0 || svc.Stats().Expired != late {
 		t.Errorf("handled %d of %d, %+v", handled.Load(), late, svc.Stats())
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/app"
 	"github.com/streamerson/streamerson-go/gateways/web"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
 }
 
 // diary records events in order.
@@ -187,6 +188,7 @@ func TestFault_O6_RequestsAreFinishedFirst(t *testing.T) {
 	})
 	url := make(chan string, 1)
 	server := &app.Server{Addr: "127.0.0.1:0", Listening: func(u string) { url <- u },
+		Config: web.ServerConfig{HeaderTimeout: redistest.Patience, StopTimeout: redistest.Patience},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			close(asked)
 			_, _ = w.Write([]byte(<-answers))
@@ -232,6 +234,18 @@ func child() {
 // The first interrupt ends the program in order. Further signals of the same key press change
 // nothing. The second interrupt stops everything at once.
 func TestFault_O6_Interrupts(t *testing.T) {
+	for range 10 {
+		if interrupted(t) {
+			return
+		}
+	}
+	t.Error("two signals at once are always two key presses")
+}
+
+// interrupted interrupts a program by two key presses. It returns false if a busy machine has delayed the second
+// signal of the first press for so long that it was a press of its own.
+func interrupted(t *testing.T) bool {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=1")
 	var stderr strings.Builder
@@ -243,12 +257,20 @@ func TestFault_O6_Interrupts(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines := bufio.NewScanner(out)
-	says := func(want string) {
-		t.Helper()
-		if !lines.Scan() || lines.Text() != want {
-			t.Fatalf("the program says %q, want %q", lines.Text(), want)
+	lines := make(chan string, 10)
+	go func() {
+		defer close(lines)
+		for in := bufio.NewScanner(out); in.Scan(); {
+			lines <- in.Text()
 		}
+	}()
+	says := func(wanted ...string) string {
+		t.Helper()
+		line := <-lines
+		if !slices.Contains(wanted, line) {
+			t.Fatalf("the program says %q, want one of %q", line, wanted)
+		}
+		return line
 	}
 	signal := func(s os.Signal) {
 		t.Helper()
@@ -259,17 +281,31 @@ func TestFault_O6_Interrupts(t *testing.T) {
 	says("handling")
 	signal(os.Interrupt)
 	signal(syscall.SIGTERM)
-	says("ending")
-	<-time.After(250 * time.Millisecond) // later signals are another key press
-	signal(os.Interrupt)
-	says("handler cancelled")
-	for lines.Scan() {
-		t.Errorf("the program also says %q", lines.Text())
+	early := says("ending", "handler cancelled") != "ending"
+	select {
+	case <-lines:
+		early = true
+	case <-time.After(250 * time.Millisecond): // later signals are another key press
+		early = early || cmd.Process.Signal(os.Interrupt) != nil
 	}
-	if err := cmd.Wait(); err != nil {
+	if !early {
+		says("handler cancelled")
+	}
+	for line := range lines {
+		if !early {
+			t.Errorf("the program also says %q", line)
+		}
+	}
+	err = cmd.Wait()
+	n := strings.Count(stderr.String(), "interrupted again")
+	if died := (*exec.ExitError)(nil); early || errors.As(err, &died) && !died.Exited() && n == 1 {
+		return false // the last signal was the third, which ends the process
+	}
+	if err != nil {
 		t.Errorf("it ended with %v\n%s", err, &stderr)
 	}
-	if n := strings.Count(stderr.String(), "interrupted again"); n != 1 {
+	if n != 1 {
 		t.Errorf("interrupted again %d times:\n%s", n, &stderr)
 	}
+	return true
 }

@@ -121,7 +121,7 @@ func TestPublishWaitsForRedis(t *testing.T) {
 	e := events.NewPublisher(p.Client(t), s.Topic, events.PublisherConfig{})
 	t.Cleanup(func() { _ = e.Close(context.Background()) })
 	p.SetDown(true)
-	publish := events.Publish[string](e, "text")
+	publish := events.Publish[string](e, "text", gateways.Timeout(redistest.Patience))
 	if err := events.Publish[string](e, "text", gateways.Timeout(20*time.Millisecond))(t.Context(),
 		"late"); !errors.Is(
 		err,

@@ -106,7 +106,9 @@ func TestSlowLoops(t *testing.T) {
 			t.Parallel()
 			s := rig.NewStand(t)
 			rdb, connections := named(t, s)
-			f := feed(t, rdb, s.Topic, events.FeedConfig{Overflow: overflow, Queue: 4})
+			f := feed(t, rdb, s.Topic, events.FeedConfig{
+				Overflow: overflow, Queue: 4, Linger: redistest.Patience, // it stays live until the loop begins
+			})
 			start := live(t, s, f, connections)
 			add(t, s, "n", "", "1")
 			got, missed := 0, 0

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -39,6 +40,36 @@ func looks(p *Page, graph string) state {
 	return p.board.see(context.Background(), graph, p.refresh)
 }
 
+// seen is looks, once Redis has answered within redisTimeout, which is short for a busy machine.
+func seen(t *testing.T, p *Page, graph string) (s state) {
+	t.Helper()
+	retried(t, "Redis answers the page", func() error {
+		if s = looks(p, graph); s.Notice != "" {
+			return errors.New(s.Notice)
+		}
+		return nil
+	})
+	return s
+}
+
+// retried repeats what waits for Redis only for redisTimeout.
+func retried(t *testing.T, what string, try func() error) {
+	t.Helper()
+	var err error
+	defer func() {
+		if err != nil {
+			t.Logf("the last error: %v", err)
+		}
+	}()
+	redistest.Soon(t, what, func() bool { err = try(); return err == nil })
+}
+
+// published publishes a report.
+func published(t *testing.T, s *shared, r *Report) {
+	t.Helper()
+	retried(t, "a report is published", func() error { return s.publish(t.Context(), r) })
+}
+
 func client(t *testing.T, addr string) *redis.Client {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
@@ -50,11 +81,12 @@ func TestProcessesShowEachOther(t *testing.T) {
 	srv := redistest.Start(t)
 	var pages [3]*Page
 	var ends [3]func()
+	var logs [3]lines
 	for i := range pages {
 		show := parts.New()
 		started(t, show, orders("billing"))
 		started(t, show, broken(fmt.Sprintf("own %d", i)))
-		pages[i] = New(client(t, srv.Addr()), show, Config{App: "shop", Log: silentLog})
+		pages[i] = New(client(t, srv.Addr()), show, Config{App: "shop", Log: logs[i].logger()})
 		ends[i] = run(t, pages[i])
 	}
 	other := New(client(t, srv.Addr()), parts.New(), Config{App: "another"})
@@ -69,6 +101,10 @@ func TestProcessesShowEachOther(t *testing.T) {
 	}
 
 	ends[2]() // leaves in order
+	if log := logs[2].String(); strings.Contains(log, "the report was not removed") &&
+		(strings.Contains(log, "i/o timeout") || strings.Contains(log, "deadline exceeded")) {
+		retried(t, "it leaves", func() error { return pages[2].shared.leave(t.Context()) }) // Redis was slow
+	}
 	redistest.Soon(t, "it has left", func() bool { return len(looks(pages[0], "").Processes) == 2 })
 
 	killed := pages[1].own.process // as if: its last report is old
@@ -93,9 +129,7 @@ func TestRedisAway(t *testing.T) {
 	started(t, show, orders("billing"))
 	p := New(client(t, srv.Addr()), show, Config{Log: silentLog})
 	run(t, p)
-	if s := looks(p, ""); s.Notice != "" {
-		t.Errorf("notice %q", s.Notice)
-	}
+	seen(t, p, "")
 	srv.Kill(t)
 	redistest.Soon(t, "the page says so", func() bool {
 		s := looks(p, "billing")
@@ -130,8 +164,8 @@ func TestForeignReports(t *testing.T) {
 		rdb.ZAdd(t.Context(), p.shared.index, redis.Z{Score: 1e15, Member: id})
 		rdb.Set(t.Context(), p.shared.key+id, value, 0)
 	}
-	if s := looks(p, ""); len(s.Processes) != 1 || s.Notice != "" {
-		t.Errorf("%d processes, notice %q", len(s.Processes), s.Notice)
+	if s := seen(t, p, ""); len(s.Processes) != 1 {
+		t.Errorf("%d processes", len(s.Processes))
 	}
 }
 
@@ -142,18 +176,14 @@ func TestIndexCleansItself(t *testing.T) {
 	for i := range 2 * maxProcesses {
 		rdb.ZAdd(t.Context(), p.shared.index, redis.Z{Score: float64(i), Member: fmt.Sprint(i)})
 	}
-	if err := p.shared.publish(t.Context(), p.own.collect(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	published(t, p.shared, p.own.collect(t.Context()))
 	if n := rdb.ZCard(t.Context(), p.shared.index).Val(); n != 1 {
 		t.Errorf("%d processes in the index", n)
 	}
 	for i := range 2 * maxProcesses {
 		rdb.ZAdd(t.Context(), p.shared.index, redis.Z{Score: 1e12 * 9, Member: fmt.Sprint(i)})
 	}
-	if err := p.shared.publish(t.Context(), p.own.collect(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	published(t, p.shared, p.own.collect(t.Context()))
 	if n := rdb.ZCard(t.Context(), p.shared.index).Val(); n > maxProcesses {
 		t.Errorf("%d processes in the index", n)
 	}
@@ -173,15 +203,11 @@ func TestAccess(t *testing.T) {
 	})
 	defer rdb.Close()
 	p := New(rdb, parts.New(), Config{App: "shop"})
-	if err := p.shared.publish(t.Context(), p.own.collect(t.Context())); err != nil {
-		t.Error(err)
+	published(t, p.shared, p.own.collect(t.Context()))
+	if s := seen(t, New(rdb, parts.New(), Config{App: "shop"}), ""); len(s.Processes) != 2 {
+		t.Errorf("%d processes", len(s.Processes))
 	}
-	if s := looks(New(rdb, parts.New(), Config{App: "shop"}), ""); s.Notice != "" || len(s.Processes) != 2 {
-		t.Errorf("%d processes, notice %q", len(s.Processes), s.Notice)
-	}
-	if err := p.shared.leave(t.Context()); err != nil {
-		t.Error(err)
-	}
+	retried(t, "it leaves", func() error { return p.shared.leave(t.Context()) })
 	if err := rdb.Set(t.Context(), "other", "x", 0).Err(); err == nil {
 		t.Error("it may write other keys")
 	}

@@ -168,7 +168,7 @@ func TestJobsDrain(t *testing.T) {
 		started <- struct{}{}
 		<-ctx.Done()
 		return "", ctx.Err()
-	}, flow.DrainTimeout(0))
+	}, flow.DrainTimeout(0), flow.KillGrace(redistest.Patience), flow.AckTimeout(redistest.Patience))
 	run, err := g.Start(context.Background())
 	if err != nil {
 		t.Fatal(err)

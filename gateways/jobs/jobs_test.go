@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestJobsExpire(t *testing.T) {
 		t.Errorf("wait for an unknown job: %v", err)
 	}
 	for _, key := range b.rdb.Keys(t.Context(), "{"+b.name+"}:*").Val() {
-		if left := b.rdb.PTTL(t.Context(), key).Val(); left < 0 && !strings.Contains(key, ":jobs:") {
+		if left := b.rdb.PTTL(t.Context(), key).Val(); left == -1 && !strings.Contains(key, ":jobs:") { // -2: gone
 			t.Errorf("%s never expires", key)
 		}
 	}
@@ -95,8 +96,12 @@ func TestJobsUnique(t *testing.T) {
 func TestJobRetries(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, jobs.Config{})
-	hold := make(chan struct{})
+	watched, hold := make(chan struct{}), make(chan struct{})
 	b.work(t, func(ctx context.Context, t task) (string, error) {
+		select {
+		case <-watched: // a watcher that begins later misses the first states
+		case <-ctx.Done():
+		}
 		if t.Attempt < 3 {
 			return "", flow.RetryAfter(20*time.Millisecond, fmt.Errorf("not at attempt %d", t.Attempt))
 		}
@@ -107,7 +112,8 @@ func TestJobRetries(t *testing.T) {
 		return "at last", nil
 	})
 	id := b.submit(t, "x")
-	j := b.until(t, id, in(jobs.Retrying))
+	watching := sync.OnceFunc(func() { close(watched) })
+	j := b.until(t, id, func(j jobs.Job) bool { watching(); return j.State == jobs.Retrying })
 	if f := j.Failure; f == nil || f.Stage != "work" || !strings.Contains(f.Error, "not at attempt") ||
 		f.Retry.IsZero() {
 		t.Errorf("retrying: %+v %+v", j, f)
@@ -240,12 +246,37 @@ func TestJobPriorities(t *testing.T) {
 	for i := range 20 {
 		ids = append(ids, b.submit(t, fmt.Sprint("h", i), jobs.Priority("high")))
 	}
-	b.work(t, func(ctx context.Context, t task) (string, error) {
+	var worker atomic.Pointer[flow.Running]
+	begun := map[string]uint64{"high": 0, "low": 0}
+	read := func() bool { // whether the next job of each priority has been read, or there is none
+		over, cancel := context.WithCancel(context.Background())
+		cancel() // Snapshot need not ask Redis
+		run := worker.Load()
+		if run == nil {
+			return false
+		}
+		found := make(map[string]bool)
+		for _, e := range run.Snapshot(over).Edges {
+			if n, is := begun[e.From]; is {
+				if found[e.From] = true; e.Messages < min(20, n+1) {
+					return false
+				}
+			}
+		}
+		return len(found) == len(begun)
+	}
+	worker.Store(rig.Start(t, b.Work(func(ctx context.Context, t task) (string, error) {
 		mu.Lock()
 		order = append(order, t.Value[:1])
 		mu.Unlock()
-		return "", flow.Sleep(ctx, 15*time.Millisecond)
-	})
+		begun[t.Priority]++
+		for !read() {
+			if err := flow.Sleep(ctx, time.Millisecond); err != nil {
+				return "", err
+			}
+		}
+		return "", nil
+	})))
 	for _, id := range ids {
 		if _, err := b.Wait(t.Context(), id); err != nil {
 			t.Fatal(err)

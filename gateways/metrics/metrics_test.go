@@ -26,7 +26,16 @@ import (
 func TestMetricsOfAllParts(t *testing.T) {
 	e := expose(t)
 	s := program(t, e)
-	got := e.numbers(t)
+	var got map[string]float64
+	redistest.Soon(t, "all graphs are ready", func() bool { // Redis may just be slow
+		got = e.numbers(t)
+		for _, name := range []string{"shout", "service of " + s.Topic, "hub of " + s.Topic} {
+			if got[fmt.Sprintf("streamerson_graph_ready{graph=%q}", name)] != 1 {
+				return false
+			}
+		}
+		return true
+	})
 	has(t, got, `
 streamerson_graph_state{graph="shout",state="active"} 1
 streamerson_graph_state{graph="shout",state="ended"} 0
@@ -218,7 +227,8 @@ func TestScrapeWhileRedisHangs(t *testing.T) {
 	server := redistest.Shared(t)
 	proxy := redistest.StartProxy(t, server.Addr())
 	rdb, key := proxy.Client(t), redistest.Key(t)
-	e := expose(t, metrics.Within(50*time.Millisecond))
+	patient := expose(t)
+	e := exposeSet(patient.set, metrics.Within(50*time.Millisecond))
 	const sources = 20
 	var branches []flow.Part
 	for range sources {
@@ -230,22 +240,22 @@ func TestScrapeWhileRedisHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	rig.Ready(t, run)
-	lags := func() int {
+	lags := func(e *exposed) int {
 		return len(slices.DeleteFunc(slices.Collect(maps.Keys(e.numbers(t))), func(name string) bool {
 			return !strings.HasPrefix(name, "streamerson_source_lag_entries")
 		}))
 	}
-	redistest.Soon(t, "all lags are known", func() bool { return lags() == sources })
+	redistest.Soon(t, "all lags are known", func() bool { return lags(patient) == sources })
 	proxy.Hang(true)
 	began := time.Now()
-	unknown := lags()
+	unknown := lags(e)
 	if took := time.Since(began); unknown != 0 || took > redistest.Patience/4 {
 		t.Errorf("%d lags are known while Redis hangs, after %v", unknown, took)
 	}
 	has(t, e.numbers(t), `
 streamerson_graph_state{graph="many",state="active"} 1`)
 	proxy.Hang(false)
-	redistest.Soon(t, "all lags are known again", func() bool { return lags() == sources })
+	redistest.Soon(t, "all lags are known again", func() bool { return lags(patient) == sources })
 	if _, err := run.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -34,9 +34,14 @@ type exposed struct {
 	http.Handler
 }
 
-func expose(t testing.TB, opts ...metrics.Option) *exposed {
+// expose waits long for Redis, so that no number is missing on a busy machine.
+func expose(t testing.TB) *exposed {
 	t.Helper()
-	set, reg := parts.New(), prometheus.NewPedanticRegistry()
+	return exposeSet(parts.New(), metrics.Within(redistest.Patience))
+}
+
+func exposeSet(set *parts.Set, opts ...metrics.Option) *exposed {
+	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(metrics.New(set, opts...))
 	return &exposed{set, promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError})}
 }
@@ -129,6 +134,8 @@ func program(t testing.TB, e *exposed) *rig.Stand {
 		n := e.numbers(t)
 		return n[`streamerson_source_in_flight_entries{graph="shout",stage="orders"}`] == 0 &&
 			n[`streamerson_stage_received_messages_total{graph="shout",stage="loud"}`] == 3 &&
+			n[`streamerson_edge_messages_total{from="loud",graph="shout",to="out"}`] == 3 &&
+			n[`streamerson_source_settled_entries_total{graph="shout",outcome="acked",stage="orders"}`] == 3 &&
 			n[`streamerson_stage_emitted_messages_total{graph="shout",stage="out"}`] == 3
 	})
 	mux := http.NewServeMux()

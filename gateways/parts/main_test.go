@@ -1,9 +1,12 @@
 package parts_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(redistest.Main(m, func() error { return goleak.Find() })) }

@@ -73,7 +73,7 @@ func newProjection(
 // runs starts a projection, which is stopped at the end of the test.
 func runs(t testing.TB, p *Projection[paid]) *flow.Running {
 	t.Helper()
-	r, err := p.Graph(flow.Log(slog.New(slog.DiscardHandler)),
+	r, err := p.Graph(flow.Log(slog.New(slog.DiscardHandler)), flow.AckTimeout(redistest.Patience),
 		flow.Faults(flow.Retry(1, time.Millisecond, flow.NackAfter(time.Millisecond)))).Start(context.Background())
 	if err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func TestOriginKilledAtEveryStep(t *testing.T) {
 	for step, what := range []string{"open", "send 0 to 199", "send 200 to 399", "send the rest", "take"} {
 		t.Run("before "+what, func(t *testing.T) {
 			t.Parallel()
-			s := newStand(t, config{})
+			s := newMortalStand(t)
 			first := &dieBefore{mortal: newMortal(t), n: int64(step + 1), dead: make(chan struct{})}
 			first.AddHook(first)
 			r := run(t, s.origin(first.Client))
@@ -101,7 +101,7 @@ func TestKilledAtRandom(t *testing.T) {
 	}
 	t.Logf("SCATTER_SEED=%d", seed)
 	const orders, parts, kills = 20, 10, 3
-	s := newStand(t, config{})
+	s := newMortalStand(t)
 	var calls atomic.Int64
 	steps := make(chan struct{}, orders*parts*kills*4)
 	counted := func(ctx context.Context, i item) (string, error) {

@@ -133,18 +133,19 @@ func TestDrainBeforeTheTimeIsOver(t *testing.T) {
 	s := newStand(t, config{Within: time.Second})
 	asked := make(chan struct{}, 1000)
 	rdb := redistest.Shared(t).Client(t)
-	rdb.AddHook(onEval(func(args []any) {
-		if len(args) > 6 && fmt.Sprint(args[6]) == "end" {
+	rdb.AddHook(afterEval(func(args []any) {
+		switch fmt.Sprint(args[6]) {
+		case "open": // before the origin knows of its gather, so that its time cannot be over yet
+			until := time.Now().Add(time.Hour).UnixMilli()
+			if err := s.rdb.HSet(context.Background(), fmt.Sprint(args[3]), "until", until).Err(); err != nil {
+				t.Error(err)
+			}
+		case "end":
 			asked <- struct{}{}
 		}
 	}))
 	r := run(t, s.origin(rdb))
 	s.add(t, order{"a", 1})
-	redistest.Soon(t, "the part is sent", func() bool { return s.rdb.XLen(t.Context(), s.parts()).Val() == 1 })
-	key := s.rdb.Keys(t.Context(), "{"+s.cfg.Name+"}:gather:*").Val()[0]
-	if err := s.rdb.HSet(t.Context(), key, "until", time.Now().Add(time.Hour).UnixMilli()).Err(); err != nil {
-		t.Fatal(err)
-	}
 	<-asked
 	drained(t, r)
 	run(t, s.worker(s.rdb, work))
@@ -152,20 +153,21 @@ func TestDrainBeforeTheTimeIsOver(t *testing.T) {
 	check(t, s.got.wait(t, 1)[0])
 }
 
-// onEval is a hook that sees the arguments of scripts.
-type onEval func(args []any)
+// afterEval is a hook that sees the arguments of scripts that have run.
+type afterEval func(args []any)
 
-func (onEval) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (afterEval) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (on onEval) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (after afterEval) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == "eval" {
-			on(cmd.Args())
+		err := next(ctx, cmd)
+		if cmd.Name() == "eval" && len(cmd.Args()) > 6 {
+			after(cmd.Args())
 		}
-		return next(ctx, cmd)
+		return err
 	}
 }
 
-func (onEval) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (afterEval) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }

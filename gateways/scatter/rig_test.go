@@ -52,16 +52,27 @@ type stand struct {
 	orders string
 	cfg    config
 	got    results
+	ends   time.Duration // the longest end of a graph
+}
+
+// newStand makes a stand for processes that live. None loses an entry, however slow the machine is.
+func newStand(t testing.TB, cfg config) *stand {
+	rdb := redistest.Shared(t).Client(t)
+	cfg.Name = redistest.Key(t)
+	cfg.Tuning = reader.Tuning{Lease: redistest.Patience, Block: 50 * time.Millisecond}
+	return &stand{rdb: rdb, orders: cfg.Name + ":orders", cfg: cfg, got: results{more: make(chan struct{}, 1000)},
+		ends: redistest.Patience}
 }
 
 // lease is short, so that entries of a dead process are taken over soon.
 const lease = 500 * time.Millisecond
 
-func newStand(t testing.TB, cfg config) *stand {
-	rdb := redistest.Shared(t).Client(t)
-	cfg.Name = redistest.Key(t)
-	cfg.Tuning = reader.Tuning{Lease: lease, Block: 50 * time.Millisecond}
-	return &stand{rdb: rdb, orders: cfg.Name + ":orders", cfg: cfg, got: results{more: make(chan struct{}, 1000)}}
+// newMortalStand makes a stand for processes that die. A slow one loses its entries too, so a part may be delivered
+// any number of times.
+func newMortalStand(t testing.TB) *stand {
+	s := newStand(t, config{Attempts: 1000})
+	s.cfg.Tuning.Lease, s.ends = lease, time.Second
+	return s
 }
 
 func (s *stand) parts() string { return "{" + s.cfg.Name + "}:parts" }
@@ -110,18 +121,18 @@ func (r *results) wait(t testing.TB, n int) []gathered {
 
 // origin is the graph that scatters and gathers.
 func (s *stand) origin(rdb redis.UniversalClient, opts ...flow.StageOption) *flow.Graph {
-	in := source.Stream(rdb, source.StreamConfig[order]{Key: s.orders, Group: "g",
-		Tuning: reader.Tuning{Lease: lease, Block: 50 * time.Millisecond}})
+	in := source.Stream(rdb, source.StreamConfig[order]{Key: s.orders, Group: "g", MaxDeliveries: -1,
+		Tuning: s.cfg.Tuning})
 	out := scatter.Out(in, rdb, s.cfg, split, opts...)
-	return flow.New("origin", flow.To(out, sink.Func(s.got.note)), flow.DrainTimeout(time.Second),
-		flow.KillGrace(time.Second), flow.AckTimeout(time.Second))
+	return flow.New("origin", flow.To(out, sink.Func(s.got.note)), flow.DrainTimeout(s.ends),
+		flow.KillGrace(s.ends), flow.AckTimeout(s.ends))
 }
 
 func (s *stand) worker(
 	rdb redis.UniversalClient, f func(context.Context, item) (string, error), opts ...flow.StageOption,
 ) *flow.Graph {
-	return flow.New("worker", scatter.Work(rdb, s.cfg, f, opts...), flow.DrainTimeout(time.Second),
-		flow.KillGrace(time.Second), flow.AckTimeout(time.Second))
+	return flow.New("worker", scatter.Work(rdb, s.cfg, f, opts...), flow.DrainTimeout(s.ends),
+		flow.KillGrace(s.ends), flow.AckTimeout(s.ends))
 }
 
 // run runs a graph until the test ends.

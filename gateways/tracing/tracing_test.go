@@ -19,6 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/events"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/tracing"
 	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/operators"
@@ -29,6 +30,9 @@ import (
 
 var quiet = flow.Log(slog.New(slog.DiscardHandler))
 
+// patient is of a client whose calls are not late on a busy machine.
+var patient = gateways.ClientConfig{Timeout: redistest.Patience}
+
 type order struct {
 	Item string `json:"item"`
 }
@@ -36,7 +40,7 @@ type order struct {
 // One request goes through the gateway, a graph, a service and a second graph, and back.
 func TestRequest(t *testing.T) {
 	s := newStand(t, sdk.AlwaysSample(), tracing.Stages("price"))
-	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	rdb, key := rig.Redis(t, redistest.Shared(t)), redistest.Key(t)
 	orders, stock, billing := key+"orders", key+"stock", key+"billing"
 	tenant := ""
 	svc := gateways.NewService(rdb, stock, gateways.ServiceConfig{})
@@ -46,8 +50,8 @@ func TestRequest(t *testing.T) {
 		span.End()
 		return o, nil
 	})
-	front := gateways.NewClient(rdb, orders, gateways.ClientConfig{})
-	behind := gateways.NewClient(rdb, stock, gateways.ClientConfig{})
+	front := gateways.NewClient(rdb, orders, patient)
+	behind := gateways.NewClient(rdb, stock, patient)
 	priced := operators.Map(gateways.Requests(rdb, orders, source.StreamConfig[order]{}),
 		gateways.Call[order, order](behind, "look"), flow.Name("price"), flow.Workers(2))
 	bills := source.Stream(rdb, source.StreamConfig[order]{Key: billing, Group: "g"})
@@ -113,7 +117,7 @@ POST /orders/{id} (server)
 // Entries that no caller waits for begin traces with links. Faults are their events.
 func TestFaults(t *testing.T) {
 	s := newStand(t, sdk.AlwaysSample())
-	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	rdb, key := rig.Redis(t, redistest.Shared(t)), redistest.Key(t)
 	ctx, span := s.tp.Tracer("test").Start(s.ctx, "main")
 	p := events.NewPublisher(rdb, key, events.PublisherConfig{})
 	for _, v := range []string{"retried", "again", "bad"} {
@@ -161,13 +165,13 @@ process KEY (consumer) nacked error retry after 0s: later [nack: retry after 0s:
 // A service's error is that of the request's span, and of the caller's.
 func TestServiceError(t *testing.T) {
 	s := newStand(t, sdk.AlwaysSample())
-	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	rdb, key := rig.Redis(t, redistest.Shared(t)), redistest.Key(t)
 	svc := gateways.NewService(rdb, key, gateways.ServiceConfig{})
 	gateways.HandleVoid(svc, "fail", func(context.Context, string) error {
 		return gateways.Errorf(gateways.CodeConflict, "taken")
 	})
 	end := s.start(t, svc.Graph())
-	client := gateways.NewClient(rdb, key, gateways.ClientConfig{})
+	client := gateways.NewClient(rdb, key, patient)
 	_, err := gateways.Call[string, []byte](client, "fail")(s.ctx, "x")
 	end()
 	if err == nil || client.Close(t.Context()) != nil {
@@ -210,7 +214,7 @@ func TestOneTrace(t *testing.T) {
 			opts = append(opts, tracing.OneTrace())
 		}
 		s := newStand(t, sdk.AlwaysSample(), opts...)
-		rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+		rdb, key := rig.Redis(t, redistest.Shared(t)), redistest.Key(t)
 		to := sink.Stream(rdb, sink.StreamConfig[int]{Key: key})
 		if err := flow.New("first", flow.To(source.Of(1), to)).Run(s.ctx); err != nil {
 			t.Fatal(err)
@@ -237,8 +241,8 @@ func TestOneTrace(t *testing.T) {
 // A trace that is not sampled records nothing, and is passed on as such.
 func TestNotSampled(t *testing.T) {
 	s := newStand(t, sdk.NeverSample())
-	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	client := gateways.NewClient(rdb, key, gateways.ClientConfig{})
+	rdb, key := rig.Redis(t, redistest.Shared(t)), redistest.Key(t)
+	client := gateways.NewClient(rdb, key, patient)
 	got := make(chan trace.SpanContext, 1)
 	svc := gateways.NewService(rdb, key, gateways.ServiceConfig{})
 	gateways.HandleVoid(svc, "x", func(ctx context.Context, _ string) error {
@@ -259,7 +263,7 @@ func TestNotSampled(t *testing.T) {
 // Hostile values in entries count as missing.
 func TestHostileTraces(t *testing.T) {
 	s := newStand(t, sdk.AlwaysSample())
-	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	rdb, key := rig.Redis(t, redistest.Shared(t)), redistest.Key(t)
 	fields := []map[string]any{
 		{"traceparent": "00-1", "tracestate": "x", "baggage": strings.Repeat("a=b,", 5000)},
 		{"traceparent": strings.Repeat("0", 1<<20)},

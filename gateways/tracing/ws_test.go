@@ -13,6 +13,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
@@ -22,10 +23,10 @@ import (
 // A call and a message of a browser continue its trace.
 func TestWebSocket(t *testing.T) {
 	s := newStand(t, sdk.AlwaysSample())
-	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	rdb, key := rig.Redis(t, redistest.Shared(t)), redistest.Key(t)
 	svc := gateways.NewService(rdb, key, gateways.ServiceConfig{})
 	gateways.Handle(svc, "price", func(context.Context, int) (int, error) { return 3, nil })
-	client := gateways.NewClient(rdb, key, gateways.ClientConfig{})
+	client := gateways.NewClient(rdb, key, patient)
 	hub := ws.NewHub(rdb, key+"hub", ws.HubConfig{Calls: client, CallTypes: []string{"price"}})
 	said := make(chan string, 1)
 	in := ws.Inbound(rdb, key+"hub", source.StreamConfig[ws.Event[string]]{})

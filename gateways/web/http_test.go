@@ -282,9 +282,8 @@ func TestHTTPErrors(t *testing.T) {
 // Without an answer the route returns 504 after its own timeout. Streamerson for Node returns 500,
 // after a timeout that routes can't set.
 func TestHTTPTimeoutIsNo500(t *testing.T) {
-	s := rig.NewStand(t)
 	h := web.HTTP(
-		s.Client(t, gateways.ClientConfig{Timeout: time.Hour}),
+		rig.NewStand(t).Unsure(t).Client(t, gateways.ClientConfig{Timeout: time.Hour}),
 		"nobody",
 		gateways.Timeout(20*time.Millisecond),
 	)
@@ -300,7 +299,7 @@ func TestHTTPTimeoutIsNo500(t *testing.T) {
 // A client at its limit of calls in flight refuses more at once.
 func TestHTTPOverloaded(t *testing.T) {
 	s := rig.NewStand(t)
-	h := web.HTTP(s.Client(t, gateways.ClientConfig{MaxInFlight: 1}), "nobody")
+	h := web.HTTP(s.Unsure(t).Client(t, gateways.ClientConfig{MaxInFlight: 1}), "nobody")
 	first := rig.Asked("GET", "/", "")
 	ctx, cancel := context.WithCancel(first.Context())
 	done := make(chan rig.Reply, 1)

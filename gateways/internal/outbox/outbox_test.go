@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -14,8 +16,11 @@ import (
 // The password changes on the server before it changes here. Writes wait for the new one.
 func TestFault_D12_OutboxWaitsForACredential(t *testing.T) {
 	srv := redistest.Start(t)
-	admin, rdb := srv.Client(t), srv.User(t, "worker", "~*", "+@all")
-	old := rdb.Options().Password
+	o, err := srv.NewUser(t.Context(), "worker", "~*", "+@all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, rdb, old := srv.Client(t), patient(t, o), o.Password
 	rotate := func(t *testing.T, to string) {
 		t.Helper()
 		if err := admin.Do(t.Context(), "acl", "setuser", "worker", "resetpass", ">"+to).Err(); err != nil {
@@ -73,6 +78,14 @@ func TestFault_D12_OutboxWaitsForACredential(t *testing.T) {
 	})
 }
 
+// patient returns a client that does not give up on a busy machine.
+func patient(t *testing.T, o *redis.Options) *redis.Client {
+	o.ReadTimeout = redistest.Patience / 4
+	rdb := redis.NewClient(o)
+	t.Cleanup(func() { rdb.Close() })
+	return rdb
+}
+
 // letter counts its releases.
 type letter struct {
 	Entry
@@ -83,7 +96,7 @@ func (l *letter) Release() { l.released.Add(1) }
 
 // halted returns an outbox that sends to began and receives from proceed before each pipeline.
 func halted(t *testing.T) (o *Outbox, began, proceed chan struct{}) {
-	o = New(redistest.Shared(t).Client(t), writer.Config{Key: redistest.Key(t)})
+	o = New(patient(t, redistest.Shared(t).Options()), writer.Config{Key: redistest.Key(t)})
 	began, proceed = make(chan struct{}, 9), make(chan struct{})
 	o.Open = func(context.Context) error { began <- struct{}{}; <-proceed; return nil }
 	t.Cleanup(func() {

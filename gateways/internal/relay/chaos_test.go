@@ -188,21 +188,19 @@ func (c *client) expect(who int, end redisio.ID, strict bool) int {
 }
 
 func (c *client) run(who int) {
-	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
-	defer cancel()
 	from := "0" // the beginning of the existing entries, without a gap for trimmed ones
 	for {
 		o := relay.Options{From: from, Overflow: c.overflow, Idle: 50 * time.Millisecond}
 		if o.All = c.topic == 4; !o.All {
 			o.Topics = []string{fmt.Sprint(c.topic)}
 		}
-		l, err := c.r.Listen(ctx, o)
+		l, err := within(func(ctx context.Context) (*relay.Listener[string], error) { return c.r.Listen(ctx, o) })
 		if err != nil {
 			c.t.Errorf("client %d: listen: %v", who, err)
 			return
 		}
 		c.fresh = from == "0"
-		over := c.session(ctx, l, who)
+		over := c.session(l, who)
 		l.Close()
 		if over {
 			return
@@ -211,9 +209,16 @@ func (c *client) run(who int) {
 	}
 }
 
+// within limits each step of a client, because all of them together may take long on a busy machine.
+func within[V any](step func(context.Context) (V, error)) (V, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
+	defer cancel()
+	return step(ctx)
+}
+
 // session ends when the client disconnects, or when it has received everything. over is true in the
 // second case.
-func (c *client) session(ctx context.Context, l *relay.Listener[string], who int) (over bool) {
+func (c *client) session(l *relay.Listener[string], who int) (over bool) {
 	for range 1 + c.rng.IntN(60) {
 		written := false
 		select {
@@ -221,7 +226,7 @@ func (c *client) session(ctx context.Context, l *relay.Listener[string], who int
 			written = true
 		default:
 		}
-		b, err := l.Next(ctx)
+		b, err := within(l.Next)
 		switch {
 		case errors.Is(err, relay.ErrTooSlow) && c.overflow == relay.Close:
 			return false

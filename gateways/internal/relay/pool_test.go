@@ -28,38 +28,53 @@ func (s *stand) pool(t *testing.T, change func(*relay.PoolConfig[string])) *rela
 	return p
 }
 
+func join(t *testing.T, p *relay.Pool[string], key string) *relay.Listener[string] {
+	t.Helper()
+	l, err := p.Listen(t.Context(), key, relay.Options{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
 func TestPool(t *testing.T) {
 	s := newStand(t)
-	p := s.pool(t, func(c *relay.PoolConfig[string]) { c.MaxStreams, c.Linger = 2, 30*time.Millisecond })
+	// The stream without listeners would be disconnected in the middle of the test.
+	p := s.pool(t, func(c *relay.PoolConfig[string]) { c.MaxStreams, c.Linger = 2, time.Hour })
 	one := s.key
-	join := func(key string) *relay.Listener[string] {
-		t.Helper()
-		l, err := p.Listen(t.Context(), key, relay.Options{All: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(l.Close)
-		return l
-	}
-	a, b := join(one), join(one)
+	a, b := join(t, p, one), join(t, p, one)
 	if n := p.Streams(); n != 1 {
 		t.Errorf("%d streams for two listeners of one", n)
 	}
 	s.add(t, "x", "hello")
 	texts(t, a, 1)
 	texts(t, b, 1)
-	c := join(one + ":2")
+	c := join(t, p, one+":2")
 	if _, err := p.Listen(t.Context(), one+":3", relay.Options{}); !errors.Is(err, relay.ErrTooManyStreams) {
 		t.Errorf("a third stream: %v", err)
 	}
 	c.Close()
 	c.Close()
-	join(one + ":3") // evicts the stream without listeners
+	join(t, p, one+":3") // evicts the stream without listeners
+	if n := p.Streams(); n != 2 {
+		t.Errorf("%d streams, want 2", n)
+	}
+}
+
+func TestPoolLingers(t *testing.T) {
+	s := newStand(t)
+	p := s.pool(t, func(c *relay.PoolConfig[string]) { c.Linger = 30 * time.Millisecond })
+	one := s.key
+	a, b := join(t, p, one), join(t, p, one)
+	join(t, p, one+":2")
 	a.Close()
-	redistest.Soon(t, "nothing", func() bool { return p.Streams() == 2 })
+	if n := p.Streams(); n != 2 {
+		t.Errorf("%d streams, want 2", n)
+	}
 	b.Close()
 	redistest.Soon(t, "the stream without listeners is not read any more", func() bool { return p.Streams() == 1 })
-	again := join(one)
+	again := join(t, p, one)
 	s.add(t, "x", "again")
 	texts(t, again, 1)
 }

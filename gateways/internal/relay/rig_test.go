@@ -21,7 +21,13 @@ type stand struct {
 	key string
 }
 
-func newStand(t testing.TB) *stand { return &stand{redistest.Shared(t).Client(t), redistest.Key(t)} }
+func newStand(t testing.TB) *stand {
+	o := redistest.Shared(t).Options()
+	o.ReadTimeout = redistest.Patience / 4 // a client that gives up on a busy machine repeats its writes
+	rdb := redis.NewClient(o)
+	t.Cleanup(func() { rdb.Close() })
+	return &stand{rdb, redistest.Key(t)}
+}
 
 // decode makes entries of two fields: topics, with commas between, and text.
 func decode(e *redisio.Entry) (string, []string, error) {

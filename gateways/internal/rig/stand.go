@@ -91,8 +91,43 @@ type Stand struct {
 	Topic string
 }
 
-func NewStand(t testing.TB) *Stand {
-	return &Stand{redistest.Shared(t).Client(t), redistest.Key(t)}
+func NewStand(t testing.TB) *Stand { return &Stand{Redis(t, redistest.Shared(t)), redistest.Key(t)} }
+
+// Patient makes clients wait long for a server. With the defaults of go-redis a client on a busy machine gives up
+// after 3 s and repeats its work: then entries are written twice, or calls fail with ErrUnavailable.
+func Patient(o *redis.Options) *redis.Options {
+	o.DialTimeout, o.ReadTimeout = redistest.Patience/4, redistest.Patience/4
+	return o
+}
+
+// Redis returns a patient client of a server.
+func Redis(t testing.TB, srv *redistest.Server) *redis.Client {
+	rdb := redis.NewClient(Patient(srv.Options()))
+	t.Cleanup(func() { _ = rdb.Close() }) // the test may have closed it
+	return rdb
+}
+
+// Unsure returns the stand for clients of a topic without a service. They may not look for processes, and so assume
+// that one exists. Otherwise calls that take longer than two seconds would fail with ErrNoService, and leave the
+// stream.
+func (s *Stand) Unsure(t testing.TB) *Stand {
+	t.Helper()
+	pipe := s.RDB.TxPipeline()
+	pipe.XGroupCreateMkStream(t.Context(), s.Topic, "service", "0")
+	pipe.XGroupCreateConsumer(t.Context(), s.Topic, "service", "unknown")
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o, err := redistest.Shared(t).NewUser(t.Context(), s.Topic, "~*", "&*", "+@all", "-xinfo|consumers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(Patient(o))
+	t.Cleanup(func() {
+		_ = rdb.Close()
+		s.RDB.Do(context.Background(), "acl", "deluser", s.Topic)
+	})
+	return &Stand{RDB: rdb, Topic: s.Topic}
 }
 
 // Serve runs a service until the test ends. The function registers its handlers.
@@ -147,10 +182,11 @@ func (s *Stand) Client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client
 	return c
 }
 
-// Late makes calls of a type without a handler until one is sent before its timeout. It returns how
-// many requests the stream then has.
-func (s *Stand) Late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
+// Late makes calls of a type without a handler until one is sent before its timeout. It returns how many requests the
+// stream then has, when all of them have expired.
+func (s *Stand) Late(t testing.TB, cfg gateways.ClientConfig, typ, key string) uint64 {
 	t.Helper()
+	c := s.Client(t, cfg)
 	for timeout := 20 * time.Millisecond; ; timeout *= 2 {
 		if _, err := gateways.Call[string, string](c, typ, gateways.Timeout(timeout))(t.Context(), "x"); !errors.Is(
 			err,
@@ -158,10 +194,15 @@ func (s *Stand) Late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
 		) {
 			t.Fatal(err)
 		}
-		if n := s.RDB.XLen(t.Context(), key).Val(); n > 0 {
-			<-time.After(timeout) // the limit counts from when Redis took the request
-			return uint64(n)
+		if s.RDB.XLen(t.Context(), key).Val() == 0 {
+			continue
 		}
+		if err := c.Close(t.Context()); err != nil { // no request is on its way any more
+			t.Fatal(err)
+		}
+		n := s.RDB.XLen(t.Context(), key).Val()
+		<-time.After(timeout) // the limit counts from when Redis took the request
+		return uint64(n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -125,6 +126,9 @@ func Up(t testing.TB, h http.Handler, cfg web.ServerConfig) (addr string, stop f
 
 func UpOn(t testing.TB, l net.Listener, h http.Handler, cfg web.ServerConfig) (addr string, stop func() error) {
 	t.Helper()
+	// Clients and handlers of tests are slow on a busy machine.
+	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, redistest.Patience)
+	cfg.StopTimeout = cmp.Or(cfg.StopTimeout, redistest.Patience)
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	var ended error
@@ -159,18 +163,24 @@ func Dial(t testing.TB, addr string) net.Conn {
 // Fetch sends a request on a new connection.
 func Fetch(t testing.TB, r *http.Request) Reply {
 	t.Helper()
+	got, err := TryFetch(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// TryFetch is Fetch for servers that may close the connection before the request was sent.
+func TryFetch(r *http.Request) (Reply, error) {
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
 	r.RequestURI = ""
 	got, err := c.Do(r)
 	if err != nil {
-		t.Fatal(err)
+		return Reply{}, err
 	}
 	defer got.Body.Close()
 	b, err := io.ReadAll(got.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Reply{got.StatusCode, got.Header, string(b)}
+	return Reply{got.StatusCode, got.Header, string(b)}, err
 }
 
 func Header(name, value string) flow.Headers { return flow.Headers{{Name: name, Value: value}} }

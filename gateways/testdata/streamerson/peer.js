@@ -31,7 +31,7 @@ const roles = {
 		for (const shard of [undefined, 'eu']) {
 			const read = await connect() // each blocks in a read
 			const awaiter = streamAwaiter({
-				readChannel: read, writeChannel: write, logger,
+				readChannel: read, writeChannel: write, logger, timeout: 120_000, // ms, for a busy machine
 				outgoingStream: topic.consumerKey(), incomingStream: topic.producerKey(),
 			})
 			awaiter.readResponseStream(shard).catch((e) => say({error: e.message}))
