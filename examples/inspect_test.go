@@ -20,13 +20,11 @@ const inspectStays = "stays until Ctrl-C"
 // interrupted.
 func TestWordcountInspect(t *testing.T) {
 	t.Parallel()
-	var p *process
+	p := start(t, withPath(), nil, "wordcount", "-inspect", "-slow", "2ms")
 	var url string
 	redistest.Soon(t, "there are metrics", func() bool { // of a graph that runs, which this test may be too late for
-		if p == nil || strings.Contains(p.stderr.text(), inspectStays) {
-			if p != nil {
-				interrupted(t, p)
-			}
+		if strings.Contains(p.stderr.text(), inspectStays) {
+			interrupted(t, p)
 			p = start(t, withPath(), nil, "wordcount", "-inspect", "-slow", "2ms")
 		}
 		m := inspectAt.FindStringSubmatch(p.stderr.text())

@@ -70,10 +70,11 @@ func start(t *testing.T, env []string, stdin io.Reader, name string, args ...str
 func restart(t *testing.T, env []string, url, name string, args ...string) *process {
 	t.Helper()
 	at := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
-	var p *process
+	args = append(args, "-addr", at)
+	p := start(t, env, nil, name, args...)
 	redistest.Soon(t, name+" serves at "+at, func() bool {
-		if p == nil || p.ended() && strings.Contains(p.stderr.text(), "the port is in use") {
-			p = start(t, env, nil, name, append(args, "-addr", at)...)
+		if p.ended() && strings.Contains(p.stderr.text(), "the port is in use") {
+			p = start(t, env, nil, name, args...)
 		}
 		return openPattern.MatchString(p.stderr.text())
 	})

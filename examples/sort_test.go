@@ -147,9 +147,9 @@ func sortKilledWorker(t *testing.T, try int) bool {
 // Ctrl-C ends all processes, without an error, and deletes the temporary files.
 func TestSortInterrupted(t *testing.T) {
 	t.Parallel()
-	var p *process
+	p := start(t, shared(t), nil, "sort", "-size", "64MB", "-chunk", "256KB")
 	redistest.Soon(t, "it partitions", func() bool {
-		if p == nil || p.ended() { // this test was late
+		if p.ended() { // this test was late
 			p = start(t, shared(t), nil, "sort", "-size", "64MB", "-chunk", "256KB")
 		}
 		all, _ := filepath.Glob(filepath.Join(p.tmp, "sort-*", "range-*", "*.run"))
