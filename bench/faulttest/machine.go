@@ -96,14 +96,14 @@ func (t *trial) delays() delays {
 	return d
 }
 
-// busy returns what the machine adds to a limit of time. What is waited for may be late several times.
+// busy returns what the machine adds to a limit of time. Several steps in a row may be late.
 func (t *trial) busy() time.Duration { return 3 * t.delays().Most }
 
 // broken reports whether the worker is one that must be caught.
 func (t *trial) broken() bool { return variants[t.o.Variant] != habits{} }
 
-// lapses returns how many entries the machine may have let two workers handle: those whose lease ended
-// while their worker was late, and those whose output was written again because the reply was late. No
+// lapses returns how many entries may have been handled twice because of the machine. The lease of an
+// entry ended while its worker was late, or an output was written again because its reply was late. No
 // broken worker is excused.
 func (t *trial) lapses() (n int) {
 	if t.broken() {

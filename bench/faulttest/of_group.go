@@ -1,12 +1,7 @@
 package faulttest
 
 import (
-	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // Faults that other clients inject into the stream and its group.
@@ -69,7 +64,7 @@ func destroys(t *trial) {
 	t.needs[kind] = t.sized(4, 20)
 	t.usual(3, func() {
 		t.every(600*time.Millisecond, 1100*time.Millisecond, func() {
-			dropsPending(t, "", func(tx redis.Pipeliner) { tx.XGroupDestroy(t.ctx, t.job.Input, t.job.Group) })
+			t.must(t.in.XGroupDestroy(t.ctx, t.job.Input, t.job.Group).Err())
 			t.fault(kind, 1)
 			t.allow(len(t.pool.team) * t.job.InFlight * 2) // entries of each reader, and nacked ones
 			t.flows(t.prog.count())
@@ -91,61 +86,15 @@ func deletesConsumers(t *trial) {
 			if len(consumers) == 0 {
 				return
 			}
-			name := consumers[t.rng.IntN(len(consumers))].Name
-			dropped += dropsPending(t, name, func(tx redis.Pipeliner) {
-				tx.XGroupDelConsumer(t.ctx, t.job.Input, t.job.Group, name)
-			})
+			n, err := t.in.XGroupDelConsumer(t.ctx, t.job.Input, t.job.Group,
+				consumers[t.rng.IntN(len(consumers))].Name).
+				Result()
+			t.must(err)
+			dropped += int(n)
 			t.fault(kind, 1)
 			t.allow(t.job.InFlight)
 			t.flows(t.prog.count())
 		})
 	})
 	t.note("%d entries were pending for the deleted consumers", dropped)
-}
-
-// risk is a loss of deliveries. A worker puts its entries back, unless it was late for a whole lease:
-// another one may have handled them then.
-type risk struct {
-	worker  string   // the consumer; "": any
-	entries []string // that were pending
-}
-
-// dropsPending does what makes the server forget the entries pending for a consumer, or for all of them
-// if its name is empty. It returns how many there were.
-func dropsPending(t *trial, consumer string, do func(redis.Pipeliner)) int {
-	tx := t.in.TxPipeline()
-	pending := tx.XPendingExt(t.ctx, &redis.XPendingExtArgs{Stream: t.job.Input, Group: t.job.Group,
-		Start: "-", End: "+", Count: 10_000, Consumer: consumer})
-	do(tx)
-	if _, err := tx.Exec(t.ctx); !redisio.IsMissing(err) { // the group was not recreated yet
-		t.must(err)
-	}
-	r := risk{worker: consumer}
-	for _, p := range pending.Val() {
-		r.entries = append(r.entries, p.ID)
-	}
-	t.risks = append(t.risks, r)
-	return len(r.entries)
-}
-
-// mayBeLost returns the messages that may be missing because a worker was late when its entries were dropped.
-func (t *trial) mayBeLost() map[int]bool {
-	ids := make(map[int]bool)
-	if t.broken() {
-		return ids
-	}
-	for _, r := range t.risks {
-		late := t.there.far().Often > 0
-		for _, w := range t.pool.all() {
-			if r.worker == "" || strings.HasPrefix(r.worker, "redisio:") || strings.Contains(r.worker, w.named()) {
-				late = late || w.late().Often > 0
-			}
-		}
-		if late {
-			for _, id := range t.prod.messages(r.entries) {
-				ids[id] = true
-			}
-		}
-	}
-	return ids
 }

@@ -187,7 +187,7 @@ func refuses(t *trial, says string, start, end func()) {
 			}
 			began := time.Now()
 			start()
-			for t.pool.present() > 0 && time.Since(began) < redistest.Patience {
+			for t.pool.present() > 0 && time.Since(began) < 8*time.Second+t.busy() {
 				t.pause(20 * time.Millisecond)
 				t.pool.watch()
 			}

@@ -206,9 +206,9 @@ func sentinelFailover(t *trial) {
 	}
 }
 
-// returns restarts the old master once messages flow again, and waits until all servers follow one master:
-// the next one takes no writes without a replica, and the end of a trial must not ask a master that will be
-// demoted. It returns the time from the last refused write to the first message.
+// returns restarts the old master once messages flow again, and waits until all servers follow one
+// master. The next one takes no writes without a replica, and a master that will be demoted gives wrong
+// answers at the end of a trial. It returns the time from the last refused write to the first message.
 //
 // Two Sentinels may both fail over, to different replicas. Each is then a master without a replica,
 // and refuses writes until the Sentinels demote one, about 8 s later. That time is an outage.

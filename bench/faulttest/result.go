@@ -91,7 +91,6 @@ type tally struct{ lost, duplicated, order int }
 // verdicts lists the messages that break a promise, or that the server lost.
 type verdicts struct {
 	lost, unexcused, vanished, undone, dead, poison []int
-	risked                                          []int // a lost lease explains that they are missing
 
 	dups       int
 	duplicated []int // messages with duplicates
@@ -102,15 +101,6 @@ func (t *trial) judge(l *ledger) {
 	var v verdicts
 	for id := range t.n {
 		t.judgeOne(&v, id, l)
-	}
-	if len(v.lost) > 0 {
-		may := t.mayBeLost()
-		v.lost = slices.DeleteFunc(v.lost, func(id int) bool {
-			if may[id] {
-				v.risked = append(v.risked, id)
-			}
-			return may[id]
-		})
 	}
 	report := func(kind string, ids []int, text string) {
 		if len(ids) > 0 {
@@ -131,10 +121,6 @@ func (t *trial) judge(l *ledger) {
 	}
 	if len(v.vanished) > 0 {
 		t.note("the server lost %d messages that it had acknowledged", len(v.vanished))
-	}
-	if len(v.risked) > 0 {
-		t.note("%d messages are missing: their entries were dropped while their worker was late: %s",
-			len(v.risked), some(v.risked))
 	}
 	if len(v.undone) > 0 {
 		t.note("the server lost the outputs of %d messages, which it had acknowledged, and their inputs are acked: %s",

@@ -59,7 +59,6 @@ type expected struct {
 	surviving bool           // the server may lose input; only entries that remain count
 	republish bool           // the streams do not show that messages were produced repeatedly
 	excused   map[int]bool   // messages that other clients deleted; exactly these may be missing
-	risks     []risk         // deliveries that other clients deleted
 	letters   bool           // poison was produced; each poisoned message is one dead letter
 	outage    time.Duration  // the longest time for which the trial prevented progress
 }
