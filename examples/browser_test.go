@@ -125,7 +125,7 @@ func shows(t *testing.T, tab context.Context, what, js string) {
 	redistest.Soon(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool](js)) })
 }
 
-// click clicks an element that the page may draw anew at any time. A click of the driver would miss it then.
+// click clicks an element that the page may draw again at any time. A click of the driver would miss it then.
 func click(t *testing.T, tab context.Context, selector string) {
 	t.Helper()
 	shows(t, tab, selector, fmt.Sprintf(`document.querySelector(%q).dispatchEvent(

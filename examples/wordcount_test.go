@@ -195,7 +195,7 @@ func workers(t *testing.T, rdb *redis.Client, args ...string) (name string, load
 	return name, loader, joiner
 }
 
-// killed kills a process that has lines in flight, when counts are written. It returns false if it comes too late.
+// killed waits for counts, and kills a process while it has lines in flight. It returns false if it comes too late.
 func killed(t *testing.T, rdb *redis.Client, name string, dies *process) (killed bool) {
 	t.Helper()
 	ctx := context.Background()

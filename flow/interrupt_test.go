@@ -59,8 +59,8 @@ func TestInterruptTwiceStops(t *testing.T) {
 	src.wantOutcomes(t, func(int) Outcome { return Nacked })
 }
 
-// catch returns a channel of all interrupts, so that none ends the tests. Receive each before the next: two that wait
-// become one, and one that comes after the test is not caught.
+// catch returns a channel of all interrupts, so that none ends the tests. The caller must receive each before it
+// sends the next, because two that wait become one.
 func catch(t *testing.T) <-chan os.Signal {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, os.Interrupt)

@@ -1,25 +1,12 @@
 package flow
 
 import (
-	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		err := goleak.Find()
-		for late := time.Now().Add(time.Minute); err != nil && time.Now().Before(late); { // goroutines may end slowly
-			err = goleak.Find()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(redistest.Main(m, func() error { return goleak.Find() })) }

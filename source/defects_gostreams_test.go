@@ -276,7 +276,7 @@ func TestB6_FailedReadsAreTriedSlower(t *testing.T) {
 	redistest.Soon(t, "its ack is over", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 0 })
 	before, since := l.dials.Load(), time.Now()
 	s.Kill(t)
-	const tries = 6 // some may be signs of life, which are sent beside the reads
+	const tries = 6 // some may be signs of life, which are sent next to the reads
 	redistest.Soon(t, "some tries", func() bool { return l.dials.Load()-before >= tries })
 	if d := time.Since(since); d < 30*time.Millisecond { // half of 20 ms, doubled with each retry
 		t.Errorf("%d tries in %v", tries, d)

@@ -248,7 +248,7 @@ func TestJobPriorities(t *testing.T) {
 	}
 	var worker atomic.Pointer[flow.Running]
 	begun := map[string]uint64{"high": 0, "low": 0}
-	read := func() bool { // whether the next job of each priority has been read, or there is none
+	read := func() bool { // whether the next job of each priority has been read, if there is one
 		over, cancel := context.WithCancel(context.Background())
 		cancel() // Snapshot need not ask Redis
 		run := worker.Load()

@@ -30,7 +30,7 @@ import (
 
 var quiet = flow.Log(slog.New(slog.DiscardHandler))
 
-// patient is of a client whose calls are not late on a busy machine.
+// patient configures clients whose calls are not late on a busy machine.
 var patient = gateways.ClientConfig{Timeout: redistest.Patience}
 
 type order struct {

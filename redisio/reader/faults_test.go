@@ -475,7 +475,7 @@ func TestNothingLostUnderCuts(t *testing.T) {
 	wg.Go(func() {
 		tick := time.NewTicker(15 * time.Millisecond)
 		defer tick.Stop()
-		done := 0 // batches before the last cut
+		done := 0                 // batches before the last cut
 		for i := 0; i < 90; i++ { // a slow machine needs a time without cuts
 			select {
 			case <-tick.C:

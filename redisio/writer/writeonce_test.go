@@ -105,7 +105,7 @@ func TestWriteOnceForgets(t *testing.T) {
 		}
 		if !w.idmp {
 			if d, err := rdb.PTTL(rig.Ctx(t), onceKey(key)).Result(); d == -1 || err != nil { // -2: they are gone
-				t.Errorf("the ids of an idle stream stay for ever: %v, %v", d, err)
+				t.Errorf("the ids of an idle stream never expire: %v, %v", d, err)
 			}
 		}
 	})
