@@ -262,6 +262,7 @@ func FuzzReplies(f *testing.F) {
 	f.Add([]byte("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n$-1\r\n"), true)
 	f.Add([]byte("+OK\r\n-OOM no\r\n+QUEUED\r\n-EXECABORT no\r\n"), true)
 	f.Add([]byte("-NOPERM no 'multi'\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n-ERR EXEC without MULTI\r\n"), true)
+	f.Add([]byte("+OK\r\n_\r\n+QUEUED\r\n-EXECABORT no\r\n"), true)
 	f.Fuzz(func(t *testing.T, raw []byte, together bool) {
 		results, index := make([]redisio.Result, 2), []int{0, 1}
 		c, w := &chunk{entries: make([]redisio.Outgoing, 2), results: results}, &sender{cfg: &Config{}}

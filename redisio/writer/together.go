@@ -5,6 +5,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
 // togetherMost is the maximum number of entries of a transaction. A blocked reader gets the first of
@@ -95,7 +96,12 @@ func (c *chunk) queued(at int) {
 		return
 	}
 	c.results[at] = redisio.Result{}
-	if _, err := c.replies.text(); err != nil {
+	text, err := c.replies.text()
+	if err == nil && text != "QUEUED" || err == resp.ErrNilReply {
+		c.replies.stuck = true // nobody knows whether there is a transaction
+		err = c.replies.note(&resp.ReplyError{Offset: c.replies.Pos, Problem: "not QUEUED"})
+	}
+	if err != nil {
 		c.results[at] = c.replies.failed(err)
 		if c.tx.why == nil {
 			c.tx.why = err
