@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -69,7 +70,11 @@ func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadL
 		return r.failed("dead-letter", len(letters), err)
 	}
 	defer finish()
-	asks := r.held.Asks(ids, time.Now(), r.cfg.Lease)
+	now, lease := time.Now(), r.cfg.Lease
+	if len(r.held.LapsedOf(ids, now, lease)) > 0 && r.listLost(ctx) {
+		lease = math.MaxInt64 // restore all
+	}
+	asks := r.held.Asks(ids, now, lease)
 	cmds := r.sendDead(ctx, deadKey, letters, asks)
 	var done []string
 	var first error

@@ -31,7 +31,7 @@ var groupDuties = []duty{
 	{name: "merge into the recreated group", due: (*Group).mergeDue, run: (*Group).merge},
 	{name: "notice a deleted consumer", due: (*Group).noticeDue, run: (*Group).noticeDeleted},
 	{name: "read new after old", due: (*Group).newFirstDue, run: (*Group).readNewFirst},
-	{name: "restore delayed", due: (*Group).restoreDue, run: (*Group).restore, old: true},
+	{name: "restore after a loss", due: (*Group).restoreDue, run: (*Group).restore, old: true},
 	{name: "move reclaimed to suspects", due: (*Group).foundDue, run: (*Group).moveFound, old: true},
 	{name: "deliver suspects", due: (*Group).suspectsDue, run: (*Group).fromPool, old: true},
 	{name: "redeliver delayed", due: (*Group).delayedDue, run: (*Group).redeliver, old: true},
@@ -59,7 +59,7 @@ func always(*Group) time.Time { return time.Time{} }
 
 func (r *Group) mergeDue() time.Time { return when(r.needsMerge) }
 
-func (r *Group) noticeDue() time.Time { return when(!r.blind.Load() && r.held.Waiting() > 0) }
+func (r *Group) noticeDue() time.Time { return when(r.mustLook()) }
 
 func (r *Group) newFirstDue() time.Time { return when(r.newFirst && !r.suspect && !r.paused) }
 
@@ -189,14 +189,8 @@ func (r *Group) noticeDeleted(ctx context.Context, _ int, _ *redisio.Batch) erro
 	return r.look(ctx, r.reading)
 }
 
-// restore restores delayed entries after own entries were missing in the pending list.
 func (r *Group) restore(ctx context.Context, _ int, _ *redisio.Batch) error {
-	r.wiped.Store(false)
-	if _, err := r.restoreDelayed(ctx); err != nil {
-		r.wiped.Store(true)
-		return err
-	}
-	return nil
+	return r.restoreRest(ctx)
 }
 
 func (r *Group) moveFound(ctx context.Context, _ int, _ *redisio.Batch) error {

@@ -232,8 +232,8 @@ func (r *Group) releaseOnce(ctx context.Context) error {
 	if err := r.release(ctx, r.held.All(), nil); err != nil {
 		return err
 	}
-	if r.wiped.Swap(false) {
-		if _, err := r.restoreDelayed(ctx); err != nil {
+	if r.wiped.Load() {
+		if err := r.restoreRest(ctx); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package reader
 import (
 	"context"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 // that the pending list lost, and gives up those that another consumer has taken.
 type leases struct {
 	*consumer
-	wiped atomic.Bool // own entries were missing in the pending list: delayed ones may be missing too
-	blind atomic.Bool // the user has no right for look
+	looking sync.Mutex  // so that who looks second knows what the first has seen
+	wiped   atomic.Bool // own entries were missing in the pending list: others may be missing too
+	blind   atomic.Bool // the user has no right for look
 }
 
 // renew renews the leases that were not renewed lately, and checks the delayed entries.
@@ -43,12 +45,8 @@ func (r *leases) renew(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if r.wiped.Swap(false) {
-		if _, err := r.restoreDelayed(ctx); err != nil {
-			r.wiped.Store(true)
-			return err
-		}
-		return nil
+	if r.wiped.Load() {
+		return r.restoreRest(ctx)
 	}
 	r.held.Move(doubts, held.Absent) // the pending list is complete, so other consumers have finished them
 	return nil

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/held"
@@ -175,7 +172,7 @@ func (r *settler) delayThere(ctx context.Context, ids []string, asks []held.Ask,
 	if err != nil {
 		return err
 	}
-	s, err := r.setIdleQuietly(ctx, r.held.InTime(asks))
+	s, err := r.setIdleSurely(ctx, r.held.InTime(asks))
 	if err == nil {
 		r.held.Delay(ids, how)
 		r.held.Move(r.held.Move(ids, held.Finished), held.Absent)
@@ -212,9 +209,7 @@ func (r *settler) others(ctx context.Context) bool {
 		return others
 	}
 	all, err := r.control.XInfoConsumers(ctx, r.cfg.Key, r.cfg.Group).Result()
-	others = err == nil && slices.ContainsFunc(all, func(is redis.XInfoConsumer) bool {
-		return is.Name != r.cfg.Consumer && !strings.HasPrefix(is.Name, reservedPrefix)
-	})
+	others = err == nil && slices.ContainsFunc(all, r.isOther)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked, c.others = now, others

@@ -2,7 +2,10 @@ package reader
 
 import (
 	"context"
+	"errors"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -89,12 +92,20 @@ func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (s claimRe
 	return s, nil
 }
 
-// look detects that the consumer was deleted, alone or with its group, while entries are delayed.
-// Each read would recreate the consumer silently, so look precedes every such command.
+// mustLook reports whether look is needed: if entries are missing that are delayed, or whose lease has
+// lapsed, that alone says nothing.
+func (r *leases) mustLook() bool {
+	return !r.blind.Load() && (r.held.Waiting() > 0 || r.held.Lapsed(time.Now(), r.cfg.Lease))
+}
+
+// look detects that the consumer was deleted, alone or with its group. Each read would recreate the
+// consumer silently, so look precedes every such command.
 func (r *leases) look(ctx context.Context, c conn.Client) error {
-	if r.blind.Load() || r.held.Waiting() == 0 {
+	if !r.mustLook() {
 		return nil
 	}
+	r.looking.Lock()
+	defer r.looking.Unlock()
 	n, err := c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Result()
 	gone := n > 0
 	if fault.IsFull(err) { // a missing consumer cannot be created then
@@ -108,6 +119,17 @@ func (r *leases) look(ctx context.Context, c conn.Client) error {
 		r.wiped.Store(true)
 	}
 	return err
+}
+
+// isOther reports whether a consumer is another reader.
+func (r *leases) isOther(c redis.XInfoConsumer) bool {
+	return c.Name != r.cfg.Consumer && !strings.HasPrefix(c.Name, reservedPrefix)
+}
+
+// noOthers reports whether the group certainly has no other reader. The reply has all consumers.
+func (r *leases) noOthers(ctx context.Context) bool {
+	all, err := r.control.XInfoConsumers(ctx, r.cfg.Key, r.cfg.Group).Result()
+	return err == nil && !slices.ContainsFunc(all, r.isOther)
 }
 
 // missing reports whether the consumer does not exist. The reply has all consumers.
@@ -132,7 +154,7 @@ func (r *leases) revive(ctx context.Context, ids []string) error {
 	}
 	sent := time.Now()
 	ids = r.held.Unsettled(ids)
-	s, err := r.setIdleQuietly(ctx, r.held.Asks(ids, sent, r.cfg.Lease))
+	s, err := r.setIdleSurely(ctx, r.held.Asks(ids, sent, r.cfg.Lease))
 	if err == nil {
 		r.held.Renewed(s.restored, sent)
 		r.held.Gone(s.deleted)
@@ -144,6 +166,52 @@ func (r *leases) revive(ctx context.Context, ids []string) error {
 	}
 	r.lose(append(s.lost, s.unowned...))
 	return nil
+}
+
+// setIdleSurely is setIdleQuietly, but then it also restores held entries with a lapsed lease if the
+// pending list was lost.
+func (r *leases) setIdleSurely(ctx context.Context, asks []held.Ask) (claimResult, error) {
+	s, err := r.setIdleQuietly(ctx, asks)
+	now := time.Now()
+	lapsed := r.held.LapsedOf(s.unowned, now, r.cfg.Lease)
+	if err != nil || len(lapsed) == 0 || !r.listLost(ctx) {
+		return s, err
+	}
+	again := slices.DeleteFunc(slices.Clone(asks), func(a held.Ask) bool { return !slices.Contains(lapsed, a.Id) })
+	for i, sure := range r.held.Asks(lapsed, now, math.MaxInt64) {
+		again[i].N = sure.N
+	}
+	more, err := r.setIdleQuietly(ctx, again)
+	return claimResult{
+		lost:          append(s.lost, more.lost...),
+		unowned:       append(without(s.unowned, lapsed), more.unowned...),
+		restored:      append(s.restored, more.restored...),
+		deleted:       append(s.deleted, more.deleted...),
+		redeliverable: append(s.redeliverable, more.redeliverable...),
+	}, err
+}
+
+// listLost reports whether entries that are pending for no consumer were lost with the pending list.
+// Otherwise another reader may have settled those with a lapsed lease.
+func (r *leases) listLost(ctx context.Context) bool {
+	return r.look(ctx, r.control) == nil && r.wiped.Load() || r.noOthers(ctx)
+}
+
+// restoreRest restores, after own entries were missing in the pending list, the held entries with a
+// lapsed lease and the delayed ones. The next renewal restores the others.
+func (r *leases) restoreRest(ctx context.Context) error {
+	var err error
+	for chunk := range slices.Chunk(r.held.Stale(time.Now().Add(-r.cfg.Lease)), script.PageSize) {
+		err = errors.Join(err, r.revive(ctx, chunk))
+	}
+	if err == nil {
+		r.wiped.Store(false)
+		_, err = r.restoreDelayed(ctx)
+	}
+	if err != nil {
+		r.wiped.Store(true)
+	}
+	return err
 }
 
 // reviveDue restores entries that are due and were not pending for this consumer, or gives them up.

@@ -44,6 +44,15 @@ func renew(t *testing.T, r *Group) {
 	}
 }
 
+// lapse makes the leases of entries lapse, as if the process had stopped for long.
+func lapse(t *testing.T, r *Group, ids []string) {
+	t.Helper()
+	r.held.Lapse(ids, make([]int64, len(ids)), r.cfg.Lease)
+	if n := len(r.held.LapsedOf(ids, time.Now(), r.cfg.Lease)); n != len(ids) {
+		t.Fatalf("%d of %d leases have lapsed", n, len(ids))
+	}
+}
+
 // The lists that XGROUP DESTROY and DELCONSUMER drop are restored, with their delivery counts,
 // whatever the next operation is.
 func TestRestore(t *testing.T) {
@@ -76,7 +85,7 @@ func TestRestore(t *testing.T) {
 				}
 			},
 		} {
-			t.Run(name+"/"+what, func(t *testing.T) {
+			test := func(t *testing.T, lapsed bool) {
 				key := redistest.Key(t)
 				rig.Add(t, rdb, key, 5)
 				r, l := open(
@@ -91,6 +100,10 @@ func TestRestore(t *testing.T) {
 				}
 				got := rig.IDs(rig.Read(t, r, 5))
 				wipe(t, rdb, key, r.Consumer())
+				if lapsed { // and another reader could have settled them
+					lapse(t, r, got)
+					rdb.XGroupCreateConsumer(rig.Ctx(t), key, "g", "peer")
+				}
 				act(t, r, got)
 				if n := l.Total(redisio.EventRestored); n != 5 {
 					t.Errorf("%d are told to be restored", n)
@@ -109,8 +122,34 @@ func TestRestore(t *testing.T) {
 				if n, err := other.Ack(rig.Ctx(t), got); n != 5 || err != nil {
 					t.Fatalf("acked %d, %v", n, err)
 				}
-			})
+			}
+			t.Run(name+"/"+what, func(t *testing.T) { test(t, false) })
+			t.Run(name+"/"+what+", late by a lease", func(t *testing.T) { test(t, true) })
 		}
+	}
+}
+
+// A blocked read makes a deleted consumer again, so nobody sees that it was missing. Without another
+// reader, entries with a lapsed lease are restored still, and also if only some leases have lapsed.
+func TestRestoreLapsed(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, lapsed := range map[string]int{"alone": 4, "with a witness": 3} {
+		t.Run(name, func(t *testing.T) {
+			key := redistest.Key(t)
+			rig.Add(t, rdb, key, 4)
+			r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute},
+				OnLost: func(ids []string) { t.Errorf("lost %v", ids) }})
+			got := rig.IDs(rig.Read(t, r, 4))
+			wipes["consumer deleted"](t, rdb, key, r.Consumer())
+			rdb.XGroupCreateConsumer(rig.Ctx(t), key, "g", r.Consumer())
+			if lapse(t, r, got[:lapsed]); lapsed < 4 {
+				rdb.XGroupCreateConsumer(rig.Ctx(t), key, "g", "peer")
+			}
+			renew(t, r)
+			if n := len(rig.Pending(t, rdb, key)); n != 4 || l.Total(redisio.EventRestored) != 4 {
+				t.Fatalf("%d pending, %d told to be restored", n, l.Total(redisio.EventRestored))
+			}
+		})
 	}
 }
 
@@ -192,7 +231,7 @@ func TestRestoreNacked(t *testing.T) {
 	})
 }
 
-// A lapsed lease proves nothing: a missing entry was taken over and settled.
+// A lapsed lease proves nothing: another reader has taken over a missing entry and settled it.
 func TestLapsedIsLost(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	got := rig.Add(t, rdb, key, 3)
@@ -207,7 +246,8 @@ func TestLapsedIsLost(t *testing.T) {
 		},
 	)
 	rig.Read(t, r, 3)
-	r.held.Renewed(got[:2], time.Now().Add(-2*time.Minute))
+	lapse(t, r, got[:2])
+	rdb.XGroupCreateConsumer(rig.Ctx(t), key, "g", "peer")
 	rdb.XAck(rig.Ctx(t), key, "g", got[0])
 	renew(t, r)
 	select {
@@ -314,6 +354,13 @@ func TestDeadAfterWipe(t *testing.T) {
 			}
 			if n := rdb.XLen(rig.Ctx(t), key+".dead").Val(); n != 2 || l.Total(redisio.EventStaleAcks) != 1 {
 				t.Fatalf("%d dead letters, want 2; stale %d, want 1", n, l.Total(redisio.EventStaleAcks))
+			}
+			lapse(t, r, got[2:])
+			if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{letter(got[2])}); err != nil {
+				t.Fatal(err)
+			}
+			if n := rdb.XLen(rig.Ctx(t), key+".dead").Val(); n != 3 || r.Held() != 0 {
+				t.Fatalf("%d dead letters, want 3; %d held", n, r.Held())
 			}
 		})
 	}

@@ -13,9 +13,12 @@ import (
 // consumer has settled it, or the pending list was lost with the consumer or the group. Other
 // consumers take only entries without a live lease, and the reader's clock for a lease starts before
 // the server's. So while the lease has not lapsed by that clock, the pending list was lost, and the
-// reader puts the entry back. After that, another consumer has nearly always settled it. If this is
-// wrong, because a user took entries by hand and finished them, it causes a duplicate. It loses
-// nothing.
+// reader puts the entry back. If this is wrong, because a user took entries by hand and finished them,
+// it causes a duplicate. It loses nothing.
+//
+// After that, another consumer has nearly always settled it, and the reader gives it up. But if the
+// consumer is missing or an entry with a live lease is, the pending list was lost. Then all entries
+// are restored, and also if the group has no other reader.
 //
 // Any reader may take a delayed entry that is due, so its absence alone says nothing. It is Doubtful
 // until the next check of the entries with live leases, and of the consumer. If one of these is
@@ -28,6 +31,31 @@ type Ask struct {
 	N    int64 // deliveries to restore it with; 0: do not restore
 	Undo int64 // number of the delivery that does not count; 0: all count
 	Free int64 // 1: move it to ReleasedConsumer; 2: to SuspectsConsumer
+}
+
+// Lapsed reports whether the lease of a held entry may have lapsed.
+func (h *Set) Lapsed(now time.Time, lease time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since := Ticks(now.Add(-lease))
+	if h.floor <= since {
+		h.floor = h.ledger.oldest()
+	}
+	return h.floor <= since
+}
+
+// LapsedOf returns those of ids that are held with a lapsed lease, nearly always none.
+func (h *Set) LapsedOf(ids []string, now time.Time, lease time.Duration) (lapsed []string) {
+	if !h.Lapsed(now, lease) {
+		return nil
+	}
+	since := Ticks(now.Add(-lease))
+	h.each(ids, func(i int, id redisio.ID) {
+		if at, held := h.ledger.get(id); held && at <= since {
+			lapsed = append(lapsed, ids[i])
+		}
+	})
+	return lapsed
 }
 
 // Asks returns a request for each of ids, to restore it if it is held and its lease has not lapsed.
