@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,25 @@ func TestCommitterAtRestLooksAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		src.wantAllAcked(t)
+	})
+}
+
+// A commit that can never succeed ends the graph at once. Only the last settlements are tried again,
+// once, because what refused the first may accept them.
+func TestPermanentCommitErrorEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(10)
+		src.forever = true
+		wrong := Permanent(errors.New("WRONGTYPE"))
+		src.commits = func() error { return wrong }
+		began := time.Now()
+		err := New("g", To(mapTo(src.source(), double), (&bag[int]{}).sink())).Run(t.Context())
+		if !errors.Is(err, wrong) {
+			t.Errorf("ended with %v", err)
+		}
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("ended after %v", d)
+		}
 	})
 }
 

@@ -123,15 +123,16 @@ func (ses *session) commitLoop() error {
 			ses.gather(timer, last)
 		}
 		over := ses.collect(&batch)
-		switch {
-		case batch.n == 0:
-			tries = 0
-		case ses.commit(&batch, tries):
-			tries, look, last = 0, lookFirst, time.Now()
-		default:
-			tries++
+		var err error
+		if batch.n > 0 {
+			if err = ses.commit(&batch, tries); err == nil {
+				look, last = lookFirst, time.Now()
+			}
 		}
-		if over && (batch.n == 0 || ses.ctx.Err() != nil) {
+		if tries++; err == nil {
+			tries = 0
+		}
+		if over && (batch.n == 0 || IsPermanent(err) || ses.ctx.Err() != nil) {
 			if batch.n > 0 {
 				ses.source.uncommitted.Add(uint64(batch.n))
 				endSpans(batch.spans)
@@ -232,9 +233,8 @@ func (ses *session) collectLocked(b *settledBatch) (over bool) {
 	return ses.over && len(rest) == 0
 }
 
-// commit has the Reader commit the batch, and empties it. It reports false if that failed and must
-// be retried.
-func (ses *session) commit(b *settledBatch, tries int) bool {
+// commit has the Reader commit the batch, and empties it. If it fails, it may be retried.
+func (ses *session) commit(b *settledBatch, tries int) error {
 	s := ses.source
 	if c, ok := ses.reader.(Committer); ok {
 		if err := guard(ses.ctx, func(ctx context.Context) error { return c.Commit(ctx, b.settled) }); err != nil {
@@ -245,7 +245,7 @@ func (ses *session) commit(b *settledBatch, tries int) bool {
 				s.run.log.Warn("commit failed, will try again",
 					"stage", s.name, "entries", b.n, "tries", tries+1, "error", err)
 			}
-			return false
+			return err
 		}
 	}
 	if hook := s.run.graph.hooks.Committed; hook != nil {
@@ -254,7 +254,7 @@ func (ses *session) commit(b *settledBatch, tries int) bool {
 	spans := b.spans
 	ses.account(b)
 	endSpans(spans)
-	return true
+	return nil
 }
 
 // account adds the committed settlements to the counters, returns the credits, and empties the
