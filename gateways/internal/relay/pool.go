@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +45,7 @@ type Pool[T any] struct {
 
 	mu      sync.Mutex
 	members map[string]*member[T]
-	leaving int // removed from members, but still connected
+	leaving map[*member[T]]struct{} // removed from members, but still connected
 	sweeper *flow.Running
 	closed  bool
 }
@@ -58,7 +60,7 @@ type member[T any] struct {
 
 // NewPool returns a pool. It does no I/O. Validate and Listen report mistakes in its arguments.
 func NewPool[T any](rdb redis.UniversalClient, cfg PoolConfig[T]) *Pool[T] {
-	p := &Pool[T]{rdb: rdb, members: make(map[string]*member[T])}
+	p := &Pool[T]{rdb: rdb, members: make(map[string]*member[T]), leaving: make(map[*member[T]]struct{})}
 	probe := cfg.Config
 	probe.Key = "any"
 	m := redisio.MistakesOf("relay.PoolConfig")
@@ -109,8 +111,7 @@ func (p *Pool[T]) join(ctx context.Context, key string) (*member[T], error) {
 	}
 }
 
-// member returns the member of a key, or an idle one that was removed to make room and must be
-// ended first.
+// member returns the member of a key, or one that leaves to make room and must be ended first.
 func (p *Pool[T]) member(ctx context.Context, key string) (m, gone *member[T], err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,11 +127,14 @@ func (p *Pool[T]) member(ctx context.Context, key string) (m, gone *member[T], e
 			return m, nil, nil
 		}
 	}
-	if len(p.members)+p.leaving >= p.cfg.MaxStreams {
-		if gone = p.longestIdle(); gone == nil {
-			return nil, nil, fmt.Errorf("%w: %d", ErrTooManyStreams, p.cfg.MaxStreams)
+	if len(p.members)+len(p.leaving) >= p.cfg.MaxStreams {
+		if gone = p.longestIdle(); gone != nil {
+			return nil, gone, nil
 		}
-		return nil, gone, nil
+		for gone = range p.leaving {
+			return nil, gone, nil
+		}
+		return nil, nil, fmt.Errorf("%w: %d", ErrTooManyStreams, p.cfg.MaxStreams)
 	}
 	if p.sweeper == nil {
 		if p.sweeper, err = p.graph().Start(context.WithoutCancel(ctx)); err != nil {
@@ -165,16 +169,16 @@ func (p *Pool[T]) longestIdle() (m *member[T]) {
 
 func (p *Pool[T]) putOut(m *member[T]) {
 	delete(p.members, m.relay.cfg.Key)
-	p.leaving++
+	p.leaving[m] = struct{}{}
 }
 
 // end disconnects a removed member. It takes up to Config.Block, because a blocked read cannot be
-// interrupted.
+// interrupted. Several callers may end the same member.
 func (p *Pool[T]) end(ctx context.Context, m *member[T]) {
 	m.relay.Close()
 	_, _ = m.run.Drain(context.WithoutCancel(ctx)) // its sink holds nothing, and the graph has logged its error
 	p.mu.Lock()
-	p.leaving--
+	delete(p.leaving, m)
 	p.mu.Unlock()
 }
 
@@ -213,7 +217,7 @@ func (p *Pool[T]) sweep(ctx context.Context, now time.Time) error {
 func (p *Pool[T]) Streams() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.members) + p.leaving
+	return len(p.members) + len(p.leaving)
 }
 
 // Close ends all listeners and disconnects all streams.
@@ -224,16 +228,18 @@ func (p *Pool[T]) Close(ctx context.Context) error {
 		return nil
 	}
 	p.closed = true
-	sweeper, members := p.sweeper, p.members
-	p.members = nil
-	p.leaving += len(members)
+	sweeper := p.sweeper
+	for _, m := range p.members {
+		p.putOut(m)
+	}
+	leaving := slices.Collect(maps.Keys(p.leaving))
 	p.mu.Unlock()
 	var err error
 	if sweeper != nil {
 		_, err = sweeper.Drain(ctx)
 	}
 	var all sync.WaitGroup
-	for _, m := range members {
+	for _, m := range leaving {
 		all.Go(func() { p.end(ctx, m) })
 	}
 	all.Wait()

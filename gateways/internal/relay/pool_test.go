@@ -62,6 +62,20 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// Listen waits for the place of a stream that is being disconnected.
+func TestFault_PoolWaitsForLeaving(t *testing.T) {
+	s := newStand(t)
+	p := s.pool(t, func(c *relay.PoolConfig[string]) { c.MaxStreams, c.Linger = 2, time.Hour })
+	join(t, p, s.key)
+	old := join(t, p, s.key+":old")
+	old.Close()
+	p.PutOut(s.key + ":old")
+	join(t, p, s.key+":new")
+	if n := p.Streams(); n != 2 {
+		t.Errorf("%d streams, want 2", n)
+	}
+}
+
 func TestPoolLingers(t *testing.T) {
 	s := newStand(t)
 	p := s.pool(t, func(c *relay.PoolConfig[string]) { c.Linger = 30 * time.Millisecond })
