@@ -48,11 +48,15 @@ func (m *Memory) take(n int64) bool {
 	if n <= firstRead {
 		most = m.max
 	}
-	if m.used.Add(n) > most {
-		m.used.Add(-n)
-		return false
+	for { // a refused body must not count, even for a moment: another one may fit
+		used := m.used.Load()
+		if used+n > most {
+			return false
+		}
+		if m.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	return true
 }
 
 func (m *Memory) give(n int64) { m.used.Add(-n) }
