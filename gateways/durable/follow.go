@@ -179,7 +179,10 @@ func (f *follower) next(ctx context.Context) ([]event, error) {
 			return nil, io.EOF
 		case !f.live:
 			events, err := f.page(ctx)
-			if f.passes(ctx, err) && wait.For(ctx, retryEvery) {
+			if passes(err) {
+				if !wait.For(ctx, retryEvery) {
+					return nil, context.Cause(ctx)
+				}
 				return nil, nil
 			}
 			if len(events) > 0 || err != nil {
@@ -209,8 +212,8 @@ func (f *follower) next(ctx context.Context) ([]event, error) {
 }
 
 // passes reports whether an error of Redis may pass.
-func (f *follower) passes(ctx context.Context, err error) bool {
-	return err != nil && err != io.EOF && !errors.Is(err, ErrUnknown) && !redisio.IsPermanent(err) && ctx.Err() == nil
+func passes(err error) bool {
+	return err != nil && err != io.EOF && !errors.Is(err, ErrUnknown) && !redisio.IsPermanent(err)
 }
 
 const retryEvery = 500 * time.Millisecond
@@ -235,9 +238,7 @@ func pageLen(i transcript.Info) int {
 // page reads entries directly.
 func (f *follower) page(ctx context.Context) ([]event, error) {
 	page, err := f.r.store.Page(ctx, f.id, f.at, pageLen(f.info))
-	if err != nil && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if page.Info.Base != f.info.Base { // deleted, and made again
