@@ -10,7 +10,7 @@ import (
 )
 
 // deliver writes a batch and returns the letters to write again.
-func (o *Outbox) deliver(ctx context.Context, batch []Letter, began time.Time) (rest []Letter) {
+func (o *Outbox) deliver(ctx context.Context, batch []Letter) (rest []Letter) {
 	out := o.batch.out[:0]
 	for _, l := range batch {
 		out = append(out, l.entry().Out)
@@ -25,7 +25,7 @@ func (o *Outbox) deliver(ctx context.Context, batch []Letter, began time.Time) (
 		}
 	}
 	clear(out)
-	return o.sort(batch, results, began)
+	return o.sort(batch, results)
 }
 
 func (b *batch) room(n int) []redisio.Result {
@@ -36,10 +36,10 @@ func (b *batch) room(n int) []redisio.Result {
 }
 
 // sort reports the results to the callers and returns the letters to write again.
-func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time) (rest []Letter) {
+func (o *Outbox) sort(batch []Letter, results []redisio.Result) (rest []Letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.health.judge(results, began)
+	o.health.judge(results)
 	rest = batch[:0]
 	for i, letter := range batch {
 		l, err := letter.entry(), results[i].Err
@@ -80,13 +80,13 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 
 // health tells whether Redis is available. Guarded by Outbox.mu, except answers.
 type health struct {
-	since   time.Time        // when the first of the failed writes since the last success began
+	since   time.Time        // when the first write since the last success failed
 	away    error            // why recent writes failed; nil if they succeeded
 	answers redisio.Patience // of connecting: a reopened writer has had no success before
 }
 
 // judge decides whether Redis is unavailable.
-func (h *health) judge(results []redisio.Result, began time.Time) {
+func (h *health) judge(results []redisio.Result) {
 	var away error
 	for i := range results {
 		err := results[i].Err
@@ -102,7 +102,7 @@ func (h *health) judge(results []redisio.Result, began time.Time) {
 		}
 	}
 	if h.since.IsZero() {
-		h.since = began
+		h.since = time.Now()
 	}
 	if time.Since(h.since) >= awayAfter {
 		h.away = fmt.Errorf("%w: %w", ErrUnavailable, away)

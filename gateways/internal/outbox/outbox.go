@@ -20,8 +20,8 @@ const (
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
 
-	// awayAfter is how long writes must fail until Redis is considered unavailable. A single broken
-	// connection is not enough.
+	// awayAfter is how long writes must fail, after the first failure, until Redis is considered
+	// unavailable. A single broken connection is not enough, however long it took to break.
 	awayAfter = 100 * time.Millisecond
 )
 
@@ -221,19 +221,19 @@ func (o *Outbox) loop() {
 		if batch, more = o.take(batch, false); !more {
 			return
 		}
-		began, had := time.Now(), len(batch)
+		had := len(batch)
 		if err := o.health.answers.Look(o.connect(ctx)); err != nil {
 			results := o.batch.room(len(batch))
 			for i := range results {
 				results[i] = redisio.Result{Err: err}
 			}
-			batch = o.sort(batch, results, began)
+			batch = o.sort(batch, results)
 		} else {
 			if batch, more = o.take(batch, true); !more { // deliver may have taken long
 				return
 			}
 			had = len(batch)
-			batch = o.deliver(ctx, batch, began)
+			batch = o.deliver(ctx, batch)
 		}
 		if len(batch) < had && o.health.since.IsZero() { // progress: no pause
 			backoff.Reset()
