@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -24,6 +25,7 @@ import (
 
 const (
 	announceEvery = 5 * time.Second
+	announceRetry = 20 * time.Millisecond // the first delay after a failure
 	announceTTL   = 3 * announceEvery
 	announceMost  = 1000 // processes
 	announceWait  = time.Second
@@ -146,11 +148,22 @@ func (s *Service) announce(ctx context.Context, stop <-chan struct{}) error {
 			flow.Logger(ctx).Warn("service: cannot disconnect", "key", s.types.key, "error", err)
 		}
 	}()
-	if err := s.types.announce(ctx); err != nil { // retried at the next tick
-		flow.Logger(ctx).Warn("service: types are not announced yet", "key", s.types.key, "error", err)
+	retries, next := wait.Backoff(announceRetry, announceEvery), time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-stop:
+			return nil
+		case <-next.C:
+		}
+		if err := s.types.announce(ctx); err != nil {
+			flow.Logger(ctx).Warn("service: cannot announce types, will retry", "key", s.types.key, "error", err)
+			next.Reset(retries.NextBackOff())
+			continue
+		}
+		retries.Reset()
+		next.Reset(announceEvery)
 	}
-	again := func(ctx context.Context, _ time.Time) error { return s.types.announce(ctx) }
-	return flow.Every(announceEvery, again)(ctx, stop)
 }
 
 // foreign reports that a request was handed on for another group. Only that group handles it.
