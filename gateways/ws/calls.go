@@ -39,8 +39,9 @@ type calls struct {
 	closed  bool                               // no call may start
 }
 
-// start runs a call in a new goroutine, unless the call is refused.
-func (c *calls) start(s *socket, id string, call func(context.Context)) *fault {
+// start runs a call in a new goroutine and sends the last frame of its answer, unless the call is
+// refused.
+func (c *calls) start(s *socket, id string, call func(context.Context) reply) *fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -58,15 +59,23 @@ func (c *calls) start(s *socket, id string, call func(context.Context)) *fault {
 	c.cancels[id] = cancel
 	s.work.Go(func() {
 		defer cancel(nil)
-		call(ctx)
-		c.mu.Lock()
-		delete(c.cancels, id)
-		c.mu.Unlock()
+		last := call(ctx)
+		if over := func() { c.end(id) }; !s.out.put(last.frame(), over) {
+			over()
+		}
 		if !s.live.busy.Load() {
 			s.left()
 		}
 	})
 	return nil
+}
+
+// end ends a call, so that its id is free. It runs when the last frame is queued: later a client that
+// has read it could be refused, earlier left could close the socket before it.
+func (c *calls) end(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.cancels, id)
 }
 
 // cancel cancels a call if it is in flight.
@@ -99,7 +108,7 @@ func (in *incoming) call(q *request) *fault {
 	if !slices.Contains(s.hub.cfg.CallTypes, q.typ) {
 		return &fault{q.id, codeNoCalls, "call type not available"}
 	}
-	wrong := s.calls.start(s, q.id, func(ctx context.Context) { s.reply(in.answer(ctx, q)) })
+	wrong := s.calls.start(s, q.id, func(ctx context.Context) reply { return in.answer(ctx, q) })
 	if wrong == nil {
 		s.hub.stats.calls.Add(1)
 	}

@@ -47,9 +47,10 @@ const (
 	mostBytes  = 256 << 10
 )
 
-// put queues a frame for the writer. It blocks while too many frames wait, and returns false if the
-// socket has ended.
-func (o *outgoing) put(frame []byte) bool {
+// put queues a frame for the writer, and calls queued before the writer can take the frame. queued
+// may be nil; it is called with mu held. put blocks while too many frames wait, and returns false if
+// the socket has ended.
+func (o *outgoing) put(frame []byte, queued func()) bool {
 	for {
 		o.mu.Lock()
 		if o.over || o.bye != nil {
@@ -59,6 +60,9 @@ func (o *outgoing) put(frame []byte) bool {
 		if len(o.frames) == 0 || len(o.frames) < mostFrames && o.size+len(frame) <= mostBytes {
 			o.frames = append(o.frames, frame)
 			o.size += len(frame)
+			if queued != nil {
+				queued()
+			}
 			o.wakeLocked()
 			o.mu.Unlock()
 			return true

@@ -98,7 +98,7 @@ func (in *incoming) sendPast(ctx context.Context, id string, read pageReader) er
 	}
 	name, _ := json.Marshal(id)
 	for i := range items {
-		if !in.s.out.put(asPast(items[i].Value.frame, name)) {
+		if !in.s.out.put(asPast(items[i].Value.frame, name), nil) {
 			return relay.ErrClosed
 		}
 	}

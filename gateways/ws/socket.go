@@ -21,8 +21,8 @@ import (
 // there is something to write: an idle socket costs one goroutine, two small buffers and no timer.
 // The hub's loop checks the liveness of all sockets.
 //
-// Locks: the relay's and its listener's before those of out and calls, so no method of the listener
-// is called with them held.
+// Locks: the relay's and its listener's before that of out, and that of out before that of calls. So
+// no method of the listener is called with the last two held.
 type socket struct {
 	hub  *Hub
 	run  *hubRun
@@ -105,7 +105,7 @@ func (s *socket) end() {
 }
 
 // reply queues a reply, see outgoing.put.
-func (s *socket) reply(r reply) bool { return s.out.put(r.frame()) }
+func (s *socket) reply(r reply) bool { return s.out.put(r.frame(), nil) }
 
 // replyError queues an error frame, see outgoing.put.
 func (s *socket) replyError(f *fault) bool {
