@@ -89,7 +89,7 @@ func (h *Hub) reserve(r *http.Request) (run *hubRun, release func(), full string
 		h.leave(run)
 		return nil, nil, fullProblem
 	}
-	return run, func() { h.leave(run); leave() }, ""
+	return run, func() { leave(); h.leave(run) }, "" // Stats shows the place when it is free
 }
 
 const fullProblem = "too many sockets, try again later"

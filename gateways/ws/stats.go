@@ -5,7 +5,7 @@ import "sync/atomic"
 // Stats are the counters of a hub in this process. Sockets and Rooms are current values, the others
 // count since NewHub.
 type Stats struct {
-	Sockets int
+	Sockets int // open, or being opened: those that MaxSockets limits
 	Rooms   int // rooms that sockets of this process have joined
 
 	Opened    uint64 // sockets
@@ -47,6 +47,6 @@ func (h *Hub) Stats() Stats {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s.Sockets, s.Rooms = len(h.sockets), len(h.rooms)
+	s.Sockets, s.Rooms = h.taken, len(h.rooms)
 	return s
 }
