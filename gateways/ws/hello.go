@@ -38,10 +38,9 @@ func (in *incoming) hello(q *request) *fault {
 	in.budget = s.hub.budgets.acquire(in.who.User)
 	answer.Cursor = l.Cursor()
 	s.out.told = answer.Cursor
-	s.live.greet()
-	if !s.reply(answer) { // before any frame of the listener
+	if !s.out.put(answer.frame(), s.live.greet) { // before any frame of the listener
 		l.Close()
-		return nil
+		return &fault{q.id, codeHello, "socket is closing"} // not sent: the reader ends
 	}
 	s.listener.Store(l)
 	s.out.wake()

@@ -3,6 +3,7 @@ package ws
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 )
@@ -98,11 +99,12 @@ func (o *outgoing) beat(ping, tell bool) {
 	o.wakeLocked()
 }
 
-// finish closes the socket after the waiting frames. It returns false if it has been called before.
-func (o *outgoing) finish(bye *farewell) bool {
+// finish closes the socket after the waiting frames. It returns false if it has been called before,
+// or if unless is set.
+func (o *outgoing) finish(bye *farewell, unless *atomic.Bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.bye != nil {
+	if o.bye != nil || unless != nil && unless.Load() {
 		return false
 	}
 	o.bye = bye

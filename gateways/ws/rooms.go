@@ -141,11 +141,14 @@ func (in *incoming) leave(q *request) *fault {
 
 // depart leaves all rooms when the socket has ended.
 func (in *incoming) depart() {
+	greeted := in.s.live.greeted.Load() // otherwise no Joined was told
 	for room := range in.rooms {
 		in.s.hub.count(room, -1)
-		in.tellPresence(Left, room, false)
+		if greeted {
+			in.tellPresence(Left, room, false)
+		}
 	}
-	if in.s.live.greeted.Load() {
+	if greeted {
 		in.tellPresence(Disconnected, "", false)
 	}
 	in.s.hub.budgets.release(in.who.User, in.budget)

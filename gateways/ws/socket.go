@@ -39,6 +39,7 @@ type socket struct {
 	live     liveness
 	calls    calls
 	leaving  atomic.Bool                              // the process stops: no new work is accepted
+	blamed   atomic.Bool                              // see blame
 	listener atomic.Pointer[relay.Listener[delivery]] // set by the hello
 }
 
@@ -115,7 +116,12 @@ func (s *socket) replyError(f *fault) bool {
 // finish closes the socket after the writer has written the waiting frames. It returns false if it
 // has been called before.
 func (s *socket) finish(code websocket.StatusCode, reason string) bool {
-	if !s.out.finish(&farewell{code, reason}) {
+	return s.finishUnless(nil, code, reason)
+}
+
+// finishUnless is finish. It does nothing and returns false if the flag is set.
+func (s *socket) finishUnless(flag *atomic.Bool, code websocket.StatusCode, reason string) bool {
+	if !s.out.finish(&farewell{code, reason}, flag) {
 		return false
 	}
 	s.calls.close()
@@ -156,29 +162,41 @@ func (s *socket) kill(why error) bool {
 // checkLiveness closes a socket that is silent or too slow, and schedules its pings. If judge is
 // false, the socket is given more time. The hub's loop calls it.
 func (s *socket) checkLiveness(now int64, judge bool) {
-	cfg, stats := &s.hub.cfg, &s.hub.stats
-	v := s.live.check(now, cfg)
-	if !judge {
-		v = keep
+	cfg := &s.hub.cfg
+	if v := s.live.check(now, cfg); judge {
+		s.obey(v)
 	}
+	if due, ping := s.live.beatDue(now, cfg.PingEvery); due {
+		s.out.beat(ping, s.live.greeted.Load())
+	}
+}
+
+// obey carries out a verdict.
+func (s *socket) obey(v verdict) {
+	stats := &s.hub.stats
 	switch v {
-	case closeNoHello:
-		if s.finish(websocket.StatusPolicyViolation, "no hello") {
-			stats.slow.Add(1)
+	case closeNoHello: // unless the hello came since the verdict
+		if s.finishUnless(&s.live.greeted, websocket.StatusPolicyViolation, "no hello") {
+			s.blame(&stats.slow)
 		}
 	case killSlowFrame:
 		if s.kill(errSlow) {
-			stats.slow.Add(1)
+			s.blame(&stats.slow)
 		}
 	case killUnanswered:
 		if s.kill(errDead) {
-			stats.dead.Add(1)
+			s.blame(&stats.dead)
 		}
 	case closeIdle:
 		s.finish(websocket.StatusGoingAway, "idle")
 	}
-	if due, ping := s.live.beatDue(now, cfg.PingEvery); due {
-		s.out.beat(ping, s.live.greeted.Load())
+}
+
+// blame counts a socket that is closed because of its client, the first time only. A socket that is
+// being closed may still be killed.
+func (s *socket) blame(reason *atomic.Uint64) {
+	if s.blamed.CompareAndSwap(false, true) {
+		reason.Add(1)
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *socket) write() {
 		}
 		if !ok || !w.flush() {
 			if s.kill(errSlow) {
-				s.hub.stats.slow.Add(1)
+				s.blame(&s.hub.stats.slow)
 			}
 			return
 		}
@@ -132,7 +132,7 @@ func (w *frameWriter) writeDeliveries(tell bool) bool {
 		return false
 	case errors.Is(err, relay.ErrTooSlow):
 		if s.finish(websocket.StatusTryAgainLater, "too slow: reconnect") {
-			s.hub.stats.slow.Add(1)
+			s.blame(&s.hub.stats.slow)
 		}
 		return true
 	case err != nil:
