@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/coder/websocket"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
 // outgoing holds what the writer of a socket has to write, except for the items of the listener.
@@ -29,11 +31,22 @@ type outgoing struct {
 }
 
 // pollState is the state of the writer's poll of the listener.
+//
+// Idea: the writer takes only what is in memory. If history has to be read, another goroutine polls,
+// at most one at a time. Meanwhile the writer writes frames and pings, and does not poll.
 type pollState struct {
-	running   bool
-	paused    bool               // the writer must not poll
-	idle      chan struct{}      // closed when the poll has ended; nil if pause does not wait
-	interrupt context.CancelFunc // interrupts a wait for history; nil when the writer does not wait
+	running bool
+	paused  bool               // the writer must not poll
+	idle    chan struct{}      // closed when the poll has ended; nil if pause does not wait
+	stop    context.CancelFunc // stops the poll that reads history; nil if there is none
+	read    *polled            // its result, until the writer polls
+}
+
+// polled is the result of a poll of the listener.
+type polled struct {
+	batch relay.Batch[delivery]
+	more  bool
+	err   error
 }
 
 // farewell is the close code and reason of a socket.
@@ -117,8 +130,8 @@ func (o *outgoing) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.over = true
-	if o.poll.interrupt != nil {
-		o.poll.interrupt()
+	if o.poll.stop != nil {
+		o.poll.stop()
 	}
 	o.releaseLocked()
 }
@@ -133,17 +146,17 @@ func (o *outgoing) wake() {
 // wakeLocked wakes the writer, or starts it. The caller holds mu.
 func (o *outgoing) wakeLocked() {
 	o.woken = true
-	if o.poll.interrupt != nil && o.urgent() {
-		o.poll.interrupt()
-	}
-	if !o.writing && !o.over {
+	if !o.writing && o.due() {
 		o.writing = true
 		o.start()
 	}
 }
 
-// urgent reports whether something must not wait for history to be read. The caller holds mu.
-func (o *outgoing) urgent() bool { return len(o.frames) > 0 || o.ping || o.bye != nil }
+// due reports whether the writer has something to do now. The caller holds mu.
+func (o *outgoing) due() bool {
+	urgent := len(o.frames) > 0 || o.ping || o.bye != nil // does not wait for history to be read
+	return !o.over && (urgent || (o.tell || o.woken) && o.poll.stop == nil)
+}
 
 // releaseLocked wakes the callers of put that wait for room. The caller holds mu.
 func (o *outgoing) releaseLocked() {
@@ -159,6 +172,7 @@ type turn struct {
 	ping   bool
 	tell   bool // send the cursor
 	poll   bool // poll the listener, then call polled
+	read   *polled
 	bye    *farewell
 }
 
@@ -166,46 +180,56 @@ type turn struct {
 func (o *outgoing) next() (t turn, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.urgent() && !o.tell && !o.woken || o.over {
+	if !o.due() {
 		o.writing = false
 		return t, false
 	}
-	t = turn{frames: o.frames, ping: o.ping, tell: o.tell, poll: !o.poll.paused && o.bye == nil, bye: o.bye}
-	o.frames, o.size, o.ping, o.tell, o.woken = nil, 0, false, false, false
+	t = turn{frames: o.frames, ping: o.ping, bye: o.bye}
+	o.frames, o.size, o.ping = nil, 0, false
+	if o.poll.stop == nil {
+		t.tell, o.tell, o.woken = o.tell, false, false
+		t.poll = !o.poll.paused && o.bye == nil
+	}
+	if t.poll {
+		t.read, o.poll.read = o.poll.read, nil
+	}
 	o.poll.running = t.poll
 	o.releaseLocked()
 	return t, true
 }
 
-// again makes the writer poll again, and repeats the cursor if tell is set.
-func (o *outgoing) again(poll, tell bool) {
-	if poll || tell {
-		o.mu.Lock()
-		o.woken, o.tell = o.woken || poll, o.tell || tell
-		o.mu.Unlock()
-	}
-}
-
-// interruptible returns the context of a wait for history. It is cancelled when something urgent
-// arrives. The writer must call ended after the wait.
-func (o *outgoing) interruptible() (ctx context.Context, ended func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+// again makes the writer poll again.
+func (o *outgoing) again() {
 	o.mu.Lock()
-	o.poll.interrupt = cancel
-	if o.urgent() || o.over {
-		cancel()
-	}
-	o.mu.Unlock()
-	return ctx, func() {
-		o.mu.Lock()
-		o.poll.interrupt = nil
-		o.mu.Unlock()
-		cancel()
-	}
+	defer o.mu.Unlock()
+	o.woken = true
 }
 
-// pause stops the writer from polling the listener until unpause. It waits until a running poll has
-// ended.
+// beginRead marks the start of a poll that reads history, and returns its context. If tell is set,
+// the cursor is sent after it.
+func (o *outgoing) beginRead(tell bool) context.Context {
+	ctx, stop := context.WithCancel(context.Background())
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.poll.stop = stop
+	o.tell = o.tell || tell
+	if o.over {
+		stop()
+	}
+	return ctx
+}
+
+// endRead passes the result of the poll to the writer.
+func (o *outgoing) endRead(p *polled) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.poll.stop()
+	o.poll.stop, o.poll.read = nil, p
+	o.wakeLocked()
+}
+
+// pause stops the writer from polling the listener until unpause. It waits until the writer's poll
+// has ended. A poll that reads history may go on, because its result waits for the writer.
 func (o *outgoing) pause(ctx context.Context) {
 	o.mu.Lock()
 	o.poll.paused = true
@@ -213,9 +237,6 @@ func (o *outgoing) pause(ctx context.Context) {
 	if o.poll.running {
 		idle = make(chan struct{})
 		o.poll.idle = idle
-		if o.poll.interrupt != nil {
-			o.poll.interrupt()
-		}
 	}
 	o.mu.Unlock()
 	if idle != nil {

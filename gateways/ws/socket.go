@@ -19,7 +19,8 @@ import (
 // Idea: one goroutine, the reader, reads frames and carries them out one after the other. While it
 // waits it reads nothing, so the client waits too. A second goroutine, the writer, runs only while
 // there is something to write: an idle socket costs one goroutine, two small buffers and no timer.
-// The hub's loop checks the liveness of all sockets.
+// A third one reads history from Redis while the client is behind, so that the writer does not wait
+// for Redis. The hub's loop checks the liveness of all sockets.
 //
 // Locks: the relay's and its listener's before that of out, and that of out before that of calls. So
 // no method of the listener is called with the last two held.
@@ -31,7 +32,7 @@ type socket struct {
 
 	ctx     context.Context // done when the socket has ended
 	cancel  context.CancelCauseFunc
-	work    sync.WaitGroup // the writer and calls
+	work    sync.WaitGroup // the writer, reads of history, and calls
 	release func()         // releases the socket's place
 
 	in       incoming

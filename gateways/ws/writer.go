@@ -39,7 +39,7 @@ func (s *socket) write() {
 			return // the writer stays marked as running, so no other one starts
 		}
 		if t.poll {
-			ok = ok && w.writeDeliveries(t.tell)
+			ok = ok && w.writeDeliveries(&t)
 			s.out.polled()
 		}
 		if !ok || !w.flush() {
@@ -100,42 +100,48 @@ var canceled = func() context.Context {
 	return ctx
 }()
 
-// poll returns what the listener has. again is true if the poll was interrupted because another
-// frame is to be written.
-func (w *frameWriter) poll(l *relay.Listener[delivery]) (b relay.Batch[delivery], more, again bool, err error) {
-	if b, more, err = l.Poll(canceled); !errors.Is(err, context.Canceled) {
-		return b, more, false, err
+// poll returns what the listener has. ok is false if it has to be read from Redis first. Then it
+// starts to read, and the writer polls again afterwards.
+func (w *frameWriter) poll(l *relay.Listener[delivery], t *turn) (p polled, ok bool) {
+	if t.read != nil {
+		return *t.read, true
 	}
-	if !w.flush() { // frames that are ready do not wait for Redis
-		return b, false, false, errSlow
+	if p.batch, p.more, p.err = l.Poll(canceled); !errors.Is(p.err, context.Canceled) {
+		return p, true
 	}
-	ctx, ended := w.s.out.interruptible()
-	defer ended()
-	b, more, err = l.Poll(ctx)
-	return b, more, err != nil && ctx.Err() != nil, err
+	out := &w.s.out
+	ctx := out.beginRead(t.tell)
+	w.s.work.Go(func() {
+		var p polled
+		p.batch, p.more, p.err = l.Poll(ctx)
+		out.endRead(&p)
+	})
+	return p, false
 }
 
-// writeDeliveries adds the items of the listener, and the cursor if tell is set. It returns false
-// if the client does not read.
-func (w *frameWriter) writeDeliveries(tell bool) bool {
+// writeDeliveries adds the items of the listener, and the cursor if the turn says so. It returns
+// false if the client does not read.
+func (w *frameWriter) writeDeliveries(t *turn) bool {
 	s := w.s
 	l := s.listener.Load()
 	if l == nil {
 		return true
 	}
-	b, more, again, err := w.poll(l)
-	s.out.again(more || again, tell && err != nil)
-	switch {
-	case again:
+	p, ok := w.poll(l, t)
+	if !ok {
 		return true
-	case err == errSlow:
-		return false
-	case errors.Is(err, relay.ErrTooSlow):
+	}
+	if p.more {
+		s.out.again()
+	}
+	b := &p.batch
+	switch {
+	case errors.Is(p.err, relay.ErrTooSlow):
 		if s.finish(websocket.StatusTryAgainLater, "too slow: reconnect") {
 			s.blame(&s.hub.stats.slow)
 		}
 		return true
-	case err != nil:
+	case p.err != nil:
 		s.finish(websocket.StatusInternalError, "cannot read the message log")
 		return true
 	}
@@ -157,7 +163,7 @@ func (w *frameWriter) writeDeliveries(tell bool) bool {
 	if n := len(b.Items); n > 0 {
 		s.hub.stats.delivered.Add(uint64(n))
 	}
-	if cursor == "" && tell && !more {
+	if cursor == "" && t.tell && !p.more {
 		if at := l.Cursor(); at != s.out.told {
 			f := reply{Kind: "cursor", Cursor: at}
 			if cursor = at; !w.add(f.frame()) {
