@@ -39,6 +39,7 @@ type hubRun struct {
 	// Owned by the hub's loop.
 	writes *flow.Running             // the graph that writes the inbox
 	ends   *relay.Listener[delivery] // orders of Disconnect
+	orders sync.WaitGroup            // the goroutine that obeys them
 	round  []*socket
 }
 
@@ -63,12 +64,13 @@ func (h *Hub) run(ctx context.Context, stop <-chan struct{}) error {
 	if err := r.open(ctx, stop); err != nil {
 		return err
 	}
+	r.orders.Go(func() { r.disconnect(ctx) }) // not in this loop, because it may wait for Redis
 	ticks := time.NewTicker(checkEvery)
 	defer ticks.Stop()
 	for {
 		select {
 		case <-ticks.C:
-			r.check(ctx)
+			r.check()
 		case <-stop:
 			r.dismiss(ctx)
 			return nil
@@ -167,48 +169,42 @@ func (h *Hub) shareSecret(ctx context.Context, _ time.Time) error {
 	return nil
 }
 
-// check obeys the orders of Disconnect and checks all sockets.
-func (r *hubRun) check(ctx context.Context) {
-	r.disconnect(ctx)
+// check checks all sockets.
+func (r *hubRun) check() {
 	now, judge := r.hub.clock.tick()
-	for _, s := range r.sockets() {
+	r.round = r.sockets(r.round[:0])
+	for _, s := range r.round {
 		s.checkLiveness(now, judge)
 	}
 	clear(r.round)
 	r.hub.budgets.sweep()
 }
 
-func (r *hubRun) sockets() []*socket {
+// sockets appends the sockets of the hub to list.
+func (r *hubRun) sockets(list []*socket) []*socket {
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()
-	r.round = r.round[:0]
 	for s := range r.hub.sockets {
-		r.round = append(r.round, s)
+		list = append(list, s)
 	}
-	return r.round
+	return list
 }
 
-// disconnect closes the sockets that orders of Disconnect name.
+// disconnect closes the sockets that orders of Disconnect name, until close.
 func (r *hubRun) disconnect(ctx context.Context) {
-	for more := true; more; {
-		b, again, err := r.ends.Poll(canceled)
-		if errors.Is(err, context.Canceled) { // Poll has to query Redis
-			ctx, cancel := context.WithTimeout(ctx, checkEvery/10)
-			b, again, err = r.ends.Poll(ctx)
-			cancel()
-		}
+	for {
+		b, err := r.ends.Next(ctx)
 		if err != nil {
-			return // retried at the next tick; a log that cannot be read ends the hub
+			return // a log that cannot be read ends the hub
 		}
 		for i := range b.Items {
 			o := b.Items[i].Value.order
-			for _, s := range r.sockets() {
+			for _, s := range r.sockets(nil) {
 				if s.is(o.to) {
 					s.finish(websocket.StatusPolicyViolation, o.reason)
 				}
 			}
 		}
-		more = again
 	}
 }
 
@@ -222,7 +218,7 @@ func (r *hubRun) dismiss(ctx context.Context) {
 	defer cancel()
 	enough := time.AfterFunc(limit*3/4, func() { r.cancel(errClosing) })
 	defer enough.Stop()
-	for _, s := range r.sockets() {
+	for _, s := range r.sockets(nil) {
 		s.leave()
 	}
 	r.wait(ctx)
@@ -247,7 +243,7 @@ func (r *hubRun) wait(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	r.cancel(context.Cause(ctx))
-	for _, s := range r.sockets() {
+	for _, s := range r.sockets(nil) {
 		s.kill(context.Cause(ctx))
 	}
 	<-gone
@@ -257,6 +253,7 @@ func (r *hubRun) wait(ctx context.Context) {
 // CloseTimeout.
 func (r *hubRun) close(ctx context.Context) {
 	if r.ends != nil {
+		defer r.orders.Wait()
 		r.ends.Close()
 	}
 	if r.ctx == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -160,11 +161,11 @@ func TestDeadPeer(t *testing.T) {
 }
 
 // A client that is behind while Redis is unavailable is still pinged. Its answers keep it
-// connected.
+// connected. Pings do not wait for the timeouts of the Redis client, which are long here.
 func TestPingWhileBehind(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	s := &stand{srv.Client(t), redistest.Key(t)}
+	s := &stand{rig.Redis(t, srv), redistest.Key(t)}
 	n := s.node(
 		t,
 		ws.HubConfig{
