@@ -376,7 +376,7 @@ func internal(t *testing.T, what string, err error) {
 
 // client is a client of the topic that has the stand's name.
 func (s *stand) client(t *testing.T) *gateways.Client {
-	c := gateways.NewClient(s.rdb, s.name, gateways.ClientConfig{})
+	c := gateways.NewClient(s.rdb, s.name, patient)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()

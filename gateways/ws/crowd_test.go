@@ -24,11 +24,10 @@ func TestSlowCrowd(t *testing.T) {
 	n := s.node(t, ws.HubConfig{Tuning: ws.Tuning{WriteTimeout: 8 * time.Second}, Queue: 16})
 	n.srv.Close()
 	n.srv = served(t, n.hub)
-	hello := `{"kind":"hello","rooms":["lobby"]}`
 	for range sleepers {
-		_, conn, _ := n.handshake(t, "")
+		_, conn, br := n.handshake(t, "")
 		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
-		_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
+		greet(t, conn, br)
 	}
 	clients := make([]*client, readers)
 	for i := range clients {
@@ -69,10 +68,11 @@ func served(t testing.TB, h http.Handler) *httptest.Server {
 }
 
 func serveOn(t testing.TB, l net.Listener, h http.Handler) {
+	cfg := web.ServerConfig{HeaderTimeout: redistest.Patience, StopTimeout: redistest.Patience}
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := web.Serve(ctx, l, h, web.ServerConfig{}); err != nil {
+		if err := web.Serve(ctx, l, h, cfg); err != nil {
 			t.Errorf("the server: %v", err)
 		}
 	})

@@ -489,7 +489,7 @@ func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 func TestFault_S1_OutOfMemory(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	s := &stand{srv.Client(t), redistest.Key(t)}
+	s := &stand{rig.Redis(t, srv), redistest.Key(t)}
 	n := s.node(
 		t,
 		ws.HubConfig{Limits: ws.Limits{Rate: -1, UserBytes: -1}, Tuning: ws.Tuning{SendTimeout: redistest.Patience}},
@@ -666,7 +666,8 @@ func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 func TestFault_S7_SocketsLeaveRoomForHealthChecks(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	hub := ws.NewHub(s.rdb, s.name, ws.HubConfig{})
+	late := redistest.Patience
+	hub := ws.NewHub(s.rdb, s.name, ws.HubConfig{Tuning: ws.Tuning{ReadTimeout: late, PingEvery: late}})
 	rig.Start(t, hub.Graph())
 	redistest.Soon(t, "the hub takes sockets", func() bool { return hub.Ready() == nil })
 	mux := http.NewServeMux()
@@ -678,7 +679,7 @@ func TestFault_S7_SocketsLeaveRoomForHealthChecks(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(ctx, l, mux, web.ServerConfig{MaxConnections: 8}) }()
+	go func() { served <- web.Serve(ctx, l, mux, web.ServerConfig{MaxConnections: 8, HeaderTimeout: late}) }()
 	defer func() { stop(); <-served }()
 	var open []*websocket.Conn
 	for range 20 {

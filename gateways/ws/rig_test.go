@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
@@ -40,9 +41,17 @@ type node struct {
 	run *flow.Running
 }
 
-// node starts a hub, which ends with the test.
+// patient makes calls that a busy machine neither ends nor refuses.
+var patient = gateways.ClientConfig{Timeout: redistest.Patience / 4, MaxWait: -1}
+
+// node starts a hub, which ends with the test. Unless cfg says so, no client and no write is too slow for it.
 func (s *stand) node(t testing.TB, cfg ws.HubConfig) *node {
 	t.Helper()
+	for _, d := range []*time.Duration{&cfg.PingEvery, &cfg.ReadTimeout, &cfg.WriteTimeout, &cfg.SendTimeout} {
+		if *d == 0 {
+			*d = redistest.Patience
+		}
+	}
 	hub := ws.NewHub(s.rdb, s.name, cfg)
 	n := &node{hub: hub, srv: httptest.NewServer(hub), run: rig.Start(t, hub.Graph())}
 	t.Cleanup(n.srv.Close)

@@ -345,7 +345,7 @@ func (s *stand) services(t testing.TB) *gateways.Client {
 		return gateways.Response{Body: fmt.Appendf(nil, "[%q,%q]", user, session)}, nil
 	})
 	rig.Start(t, svc.Graph())
-	c := gateways.NewClient(s.rdb, topic, gateways.ClientConfig{})
+	c := gateways.NewClient(s.rdb, topic, patient)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()

@@ -13,9 +13,10 @@ globalThis.setTimeout = (f, ms, ...args) => {
 };
 
 let session;
+const slow = 120000; // a busy machine may be silent for long
 const methods = {
   connect(options) {
-    session = connect(url, { minDelay: 10, maxDelay: 100, ...options });
+    session = connect(url, { minDelay: 10, maxDelay: 100, connectTimeout: slow, silence: slow, ...options });
     session.on("*", (data, m) => tell({ event: "msg", data, room: m.room, from: m.from, cursor: m.cursor, past: m.past }));
     session.onStatus((status) => tell({ event: status.state, data: status }));
     session.onGap((gap) => tell({ event: "gap", data: gap }));
