@@ -138,7 +138,7 @@ var (
 		[]string{"kind", "outcome"})
 
 	hubs         = familyOf("hub", "hub")
-	hubSockets   = hubs.now("sockets", "Open sockets.")
+	hubSockets   = hubs.now("sockets", "Open sockets, and those being opened.")
 	hubRooms     = hubs.now("rooms", "Rooms that sockets of this process have joined.")
 	hubOpened    = hubs.total("opened_sockets", "Sockets opened.")
 	hubRefused   = hubs.total("refused_sockets", "Requests that were not upgraded.")
