@@ -61,9 +61,8 @@ const (
 	mostBytes  = 256 << 10
 )
 
-// put queues a frame for the writer, and calls queued before the writer can take the frame. queued
-// may be nil; it is called with mu held. put blocks while too many frames wait, and returns false if
-// the socket has ended.
+// put queues a frame for the writer. Before the writer can take it, put calls queued, if it is not
+// nil, with mu held. put blocks while too many frames wait. It returns false if the socket has ended.
 func (o *outgoing) put(frame []byte, queued func()) bool {
 	for {
 		o.mu.Lock()

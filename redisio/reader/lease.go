@@ -17,7 +17,7 @@ import (
 // that the pending list lost, and gives up those that another consumer has taken.
 type leases struct {
 	*consumer
-	looking sync.Mutex  // so that who looks second knows what the first has seen
+	looking sync.Mutex  // so that the second look knows what the first has seen
 	wiped   atomic.Bool // own entries were missing in the pending list: others may be missing too
 	blind   atomic.Bool // the user has no right for look
 }

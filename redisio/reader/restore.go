@@ -92,8 +92,8 @@ func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (s claimRe
 	return s, nil
 }
 
-// mustLook reports whether look is needed: if entries are missing that are delayed, or whose lease has
-// lapsed, that alone says nothing.
+// mustLook reports whether look is needed. That delayed entries are missing, or those with a lapsed
+// lease, says nothing.
 func (r *leases) mustLook() bool {
 	return !r.blind.Load() && (r.held.Waiting() > 0 || r.held.Lapsed(time.Now(), r.cfg.Lease))
 }
