@@ -1,8 +1,8 @@
 package ws
 
 import (
-	"errors"
 	"net"
+	"os"
 	"testing"
 
 	"github.com/streamerson/streamerson-go/gateways"
@@ -43,24 +43,40 @@ func TestHelloAtTheLimit(t *testing.T) {
 type failing struct {
 	net.Conn
 	meanwhile func()
+	err       error
 }
 
 func (c failing) Write([]byte) (int, error) {
 	c.meanwhile()
-	return 0, errors.New("the client does not read")
+	return 0, c.err
 }
 
 // A socket that is closed because its client is slow, and then killed, is counted once.
+// One whose client is gone is not slow.
 func TestSlowIsCountedOnce(t *testing.T) {
-	s := idleSocket(t, HubConfig{})
-	mine, _ := net.Pipe()
-	s.wire = &wire{Conn: failing{mine, func() { s.obey(closeNoHello) }}, live: &s.live}
-	s.out.add(pingFrame)
-	s.write()
-	if n := s.hub.Stats().Slow; n != 1 {
-		t.Errorf("counted %d times", n)
-	}
-	if s.ctx.Err() == nil {
-		t.Error("it was not killed")
+	closing := func(s *socket) { s.obey(closeNoHello) }
+	for name, c := range map[string]struct {
+		meanwhile func(*socket)
+		err       error
+		slow      uint64
+	}{
+		"slow twice":     {closing, os.ErrDeadlineExceeded, 1},
+		"does not read":  {func(*socket) {}, os.ErrDeadlineExceeded, 1},
+		"disconnected":   {func(*socket) {}, net.ErrClosed, 0},
+		"slow, and gone": {closing, net.ErrClosed, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := idleSocket(t, HubConfig{})
+			mine, _ := net.Pipe()
+			s.wire = &wire{Conn: failing{mine, func() { c.meanwhile(s) }, c.err}, live: &s.live}
+			s.out.add(pingFrame)
+			s.write()
+			if n := s.hub.Stats().Slow; n != c.slow {
+				t.Errorf("counted %d times, want %d", n, c.slow)
+			}
+			if s.ctx.Err() == nil {
+				t.Error("it was not killed")
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -19,6 +20,7 @@ type frameWriter struct {
 	s      *socket
 	buf    *bytes.Buffer
 	pinged int64 // time of the ping in buf, or 0
+	err    error // why a write failed
 }
 
 // write runs a frameWriter until there is nothing left to write.
@@ -43,11 +45,18 @@ func (s *socket) write() {
 			s.out.polled()
 		}
 		if !ok || !w.flush() {
-			if s.kill(errSlow) {
-				s.blame(&s.hub.stats.slow)
-			}
+			w.failed()
 			return
 		}
+	}
+}
+
+// failed ends the socket after a write has failed: the client did not read, or is gone.
+func (w *frameWriter) failed() {
+	if !errors.Is(w.err, os.ErrDeadlineExceeded) {
+		w.s.kill(errGone)
+	} else if w.s.kill(errSlow) {
+		w.s.blame(&w.s.hub.stats.slow)
 	}
 }
 
@@ -72,7 +81,8 @@ func (w *frameWriter) add(frame []byte) bool {
 		return false
 	}
 	if len(frame) > flushAt {
-		return w.s.wire.send(frame) == nil
+		w.err = w.s.wire.send(frame)
+		return w.err == nil
 	}
 	w.buf.Write(frame)
 	return true
@@ -83,13 +93,13 @@ func (w *frameWriter) flush() bool {
 	if w.buf.Len() == 0 {
 		return true
 	}
-	err := w.s.wire.send(w.buf.Bytes())
+	w.err = w.s.wire.send(w.buf.Bytes())
 	w.buf.Reset()
-	if w.pinged != 0 && err == nil {
+	if w.pinged != 0 && w.err == nil {
 		w.s.live.asked.Store(w.pinged) // only now: a client cannot answer a ping before it is sent
 		w.pinged = 0
 	}
-	return err == nil
+	return w.err == nil
 }
 
 // canceled is a cancelled context. With it Poll returns what is in memory, and does not query
