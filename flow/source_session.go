@@ -132,7 +132,8 @@ func (ses *session) commitLoop() error {
 		if tries++; err == nil {
 			tries = 0
 		}
-		if over && (batch.n == 0 || IsPermanent(err) || ses.ctx.Err() != nil) {
+		hopeless := tries > 1 && IsPermanent(err) // once more: a Reader may report the end of its input once
+		if over && (batch.n == 0 || hopeless || ses.ctx.Err() != nil) {
 			if batch.n > 0 {
 				ses.source.uncommitted.Add(uint64(batch.n))
 				endSpans(batch.spans)
