@@ -48,7 +48,7 @@ func NewGroup(rdb redis.UniversalClient, cfg GroupConfig) (*Group, error) {
 	r.loop.init(fmt.Sprintf("group %q of %q", cfg.Group, fault.KeyName(cfg.Key)), cfg.Key, r.emit)
 	r.health.keeps = true
 	r.held.Init()
-	r.leases.consumer = &r.consumer
+	r.leases.consumer, r.leases.taking = &r.consumer, make(chan struct{}, 1)
 	r.fetcher.leases, r.fetcher.loop = &r.leases, &r.loop
 	r.ownSearch = ownSearch{suspect: named, former: named, recheck: never}
 	r.turn, r.cursor = &suspectsTurn, "0-0"

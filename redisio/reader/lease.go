@@ -20,6 +20,10 @@ type leases struct {
 	looking sync.Mutex  // so that the second look knows what the first has seen
 	wiped   atomic.Bool // own entries were missing in the pending list: others may be missing too
 	blind   atomic.Bool // the user has no right for look
+
+	// taking is a token. Delayed entries are taken from the server, or checked there, but never both
+	// at a time. Otherwise an entry that is taken and settled during a check would be restored by it.
+	taking chan struct{}
 }
 
 // renew renews the leases that were not renewed lately, and checks the delayed entries.
@@ -90,20 +94,43 @@ func (r *leases) renewHeld(ctx context.Context, now, since time.Time) error {
 
 // redelay sets the idle time of those entries that are delayed.
 func (r *leases) redelay(ctx context.Context, ids []string, now time.Time) error {
-	given, how := r.held.DelayedOf(ids)
-	asks := make([]held.Ask, len(how))
-	for i, p := range how {
-		asks[i].Id = given[i]
-		r.askFor(&asks[i], now, p)
+	if r.held.Waiting() == 0 {
+		return nil
 	}
-	_, err := r.setIdle(ctx, asks)
+	_, err := r.whileNotTaken(ctx, func() (claimResult, error) {
+		given, how := r.held.DelayedOf(ids)
+		asks := make([]held.Ask, len(how))
+		for i, p := range how {
+			asks[i].Id = given[i]
+			r.askFor(&asks[i], now, p)
+		}
+		return r.setIdleQuietly(ctx, asks)
+	})
 	return err
+}
+
+// whileNotTaken calls check while no entries are taken, and reports its result.
+func (r *leases) whileNotTaken(ctx context.Context, check func() (claimResult, error)) (claimResult, error) {
+	select {
+	case r.taking <- struct{}{}:
+	case <-ctx.Done():
+		return claimResult{}, context.Cause(ctx)
+	}
+	s, err := check()
+	<-r.taking
+	r.report(s)
+	return s, err
 }
 
 // renewDelayed checks that delayed entries which no other reader may take yet are still pending.
 // For those nacked for longer than the lease it sets the idle time. So other readers can take them
 // when they are due, or at most one lease after this process dies.
 func (r *leases) renewDelayed(ctx context.Context, now time.Time) error {
+	_, err := r.whileNotTaken(ctx, func() (claimResult, error) { return r.checkDelayed(ctx, now) })
+	return err
+}
+
+func (r *leases) checkDelayed(ctx context.Context, now time.Time) (claimResult, error) {
 	ms := held.Ticks(now)
 	ids, how := r.held.WaitingWhere(func(p held.Record) bool { return p.State != held.Doubtful && p.Until > ms })
 	asks, open := make([]held.Ask, len(ids)), make([]int64, len(ids))
@@ -114,14 +141,14 @@ func (r *leases) renewDelayed(ctx context.Context, now time.Time) error {
 			asks[i].N = p.N
 		}
 	}
-	s, err := r.setIdle(ctx, asks)
+	s, err := r.setIdleQuietly(ctx, asks)
 	if err != nil {
-		return err
+		return s, err
 	}
 	r.held.Reopen(ids, open)
 	r.held.Move(slices.Concat(s.lost, s.deleted, s.redeliverable), held.Absent)
 	r.held.Move(s.unowned, held.Doubted)
-	return nil
+	return s, nil
 }
 
 // askFor sets the idle time with which any reader can take a delayed entry when it is due, or after

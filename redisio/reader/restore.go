@@ -237,6 +237,11 @@ func (r *leases) reviveDue(ctx context.Context, ids []string, how map[string]hel
 // restoreDelayed restores all delayed entries after the pending list was lost. Doubtful ones are due
 // now.
 func (r *leases) restoreDelayed(ctx context.Context) (restored int, err error) {
+	s, err := r.whileNotTaken(ctx, func() (claimResult, error) { return r.restoreWaiting(ctx) })
+	return len(s.restored), err
+}
+
+func (r *leases) restoreWaiting(ctx context.Context) (claimResult, error) {
 	now := time.Now()
 	ids, how := r.held.WaitingWhere(func(held.Record) bool { return true })
 	asks := make([]held.Ask, len(ids))
@@ -249,14 +254,14 @@ func (r *leases) restoreDelayed(ctx context.Context) (restored int, err error) {
 		p.Open = r.askFor(&asks[i], now, p)
 		due[ids[i]] = p
 	}
-	s, err := r.setIdle(ctx, asks)
+	s, err := r.setIdleQuietly(ctx, asks)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	r.held.Move(s.absent(), held.Absent)
 	r.held.Move(s.restored, held.Absent)
 	r.held.PutBack(s.restored, due)
-	return len(s.restored), nil
+	return s, nil
 }
 
 // disown gives up held entries when their IDs arrive as new entries.

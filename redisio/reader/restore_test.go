@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -624,5 +626,69 @@ func TestWrongTypeDoesNotBlind(t *testing.T) {
 	rdb.XGroupDelConsumer(rig.Ctx(t), key, "g", r.Consumer())
 	if got := rig.IDs(rig.Read(t, r, 1)); got[0] != want[0] {
 		t.Fatalf("read %v", got)
+	}
+}
+
+// meanwhile calls do before the first script that sets the idle time of delayed entries.
+type meanwhile struct {
+	begun atomic.Bool
+	do    func()
+}
+
+func (*meanwhile) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (m *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := cmd.Args(); len(args) > 1 && args[1] == script.ScriptPark && m.begun.CompareAndSwap(false, true) {
+			m.do()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// The check of a delayed entry is slow. Meanwhile the entry is due, delivered and acked, unless Read
+// waits for the check: it must not be restored after the ack.
+func TestSettledIsNotRestored(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	for name, check := range map[string]func(r *Group) error{
+		"renewal": func(r *Group) error { return r.renew(rig.Ctx(t), time.Now()) },
+		"restore": func(r *Group) error { return r.restoreRest(rig.Ctx(t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := key + name
+			want := rig.Add(t, rdb, key, 1)
+			r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute, ReclaimEvery: time.Hour}})
+			rig.Read(t, r, 1)
+			if err := r.Nack(rig.Ctx(t), want, 200*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			acked := 0
+			r.control.AddHook(&meanwhile{do: func() {
+				ctx, cancel := context.WithTimeout(rig.Ctx(t), 400*time.Millisecond)
+				defer cancel()
+				var b redisio.Batch
+				_ = r.Read(ctx, 1, 0, &b)
+				n, err := r.Ack(rig.Ctx(t), rig.IDs(b.Entries))
+				if acked = n; err != nil {
+					t.Error(err)
+				}
+			}})
+			if err := check(r); err != nil {
+				t.Fatal(err)
+			}
+			if acked == 0 {
+				if n, err := r.Ack(rig.Ctx(t), rig.IDs(rig.Read(t, r, 1))); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
+			}
+			renew(t, r)
+			if n := len(rig.Pending(t, rdb, key)); n != 0 || l.Total(redisio.EventRestored) != 0 {
+				t.Errorf("%d pending, %d restored after the ack", n, l.Total(redisio.EventRestored))
+			}
+		})
 	}
 }
