@@ -94,9 +94,6 @@ func (r *leases) renewHeld(ctx context.Context, now, since time.Time) error {
 
 // redelay sets the idle time of those entries that are delayed.
 func (r *leases) redelay(ctx context.Context, ids []string, now time.Time) error {
-	if r.held.Waiting() == 0 {
-		return nil
-	}
 	_, err := r.whileNotTaken(ctx, func() (claimResult, error) {
 		given, how := r.held.DelayedOf(ids)
 		asks := make([]held.Ask, len(how))
@@ -109,17 +106,30 @@ func (r *leases) redelay(ctx context.Context, ids []string, now time.Time) error
 	return err
 }
 
-// whileNotTaken calls check while no entries are taken, and reports its result.
-func (r *leases) whileNotTaken(ctx context.Context, check func() (claimResult, error)) (claimResult, error) {
-	select {
-	case r.taking <- struct{}{}:
-	case <-ctx.Done():
-		return claimResult{}, context.Cause(ctx)
+// whileNotTaken calls check while no entries are taken, and reports its result. It does nothing if no
+// entry is delayed.
+func (r *leases) whileNotTaken(ctx context.Context, check func() (claimResult, error)) (s claimResult, err error) {
+	if r.held.Waiting() == 0 {
+		return s, nil
 	}
-	s, err := check()
-	<-r.taking
+	done, err := r.beginTaking(ctx)
+	if err != nil {
+		return s, err
+	}
+	s, err = check()
+	done()
 	r.report(s)
 	return s, err
+}
+
+// beginTaking waits for the token taking. done returns it.
+func (r *leases) beginTaking(ctx context.Context) (done func(), err error) {
+	select {
+	case r.taking <- struct{}{}:
+		return func() { <-r.taking }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // renewDelayed checks that delayed entries which no other reader may take yet are still pending.

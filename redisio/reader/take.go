@@ -26,12 +26,11 @@ func (r *fetcher) take(
 	pool string,
 	b *redisio.Batch,
 ) (gone []string, err error) {
-	select {
-	case r.taking <- struct{}{}:
-		defer func() { <-r.taking }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	done, err := r.beginTaking(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	if bump == 0 || len(r.counted) == 0 {
 		return r.takeAll(ctx, ids, bump, pool, b)
 	}
